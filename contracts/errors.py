@@ -1,0 +1,173 @@
+"""The error family, and its one mapping to HTTP, to Service Bus and to retries.
+
+    SluiceError
+    ├── CallerError            the caller's fault: never retried
+    │   ├── InvalidRequest     400  a field is wrong; names it and what was expected
+    │   ├── NotFound           404  no such job, flow, model …
+    │   ├── Conflict           409/422  an id or Idempotency-Key is taken by something else
+    │   └── PayloadTooLarge    413
+    ├── NoCapacity             429  every deployment refuses; says from when one will not
+    ├── ModelCallError         a model call ended badly
+    │   ├── CallRejected       the model refused the request itself: never retried
+    │   ├── EndpointUnusable   401/403/404 from an endpoint: an operator must act; never retried
+    │   ├── CallFailed         every deployment failed: retried later
+    │   └── OutcomeUnknown     the model may have run: retried only at-least-once
+    ├── FlowFailed             an author's flow raised: never retried
+    ├── DeadlineExceeded       the job's deadline passed
+    └── DependencyUnavailable  storage or messaging is down: retried later
+
+`detail` is shown to the caller, so it never carries a prompt, an answer or a key.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from http import HTTPStatus
+from typing import ClassVar
+
+from contracts.problems import FieldProblem, Problem
+
+
+class Retry(StrEnum):
+    """What the one owner of retries, the orchestrator, does after an error."""
+
+    NEVER = "never"
+    LATER = "later"
+    """Again after a back-off, a limited number of times."""
+    WHEN_CAPACITY = "when_capacity"
+    """Again at the time the error names, as often as it takes."""
+
+
+class Settle(StrEnum):
+    """What a Service Bus door does with the message that led to an error."""
+
+    REJECT = "reject"
+    """Reply with the error, keep the original in the rejected queue, complete."""
+    ABANDON = "abandon"
+    """Give the message back: delivered again, dead-lettered after the documented count."""
+
+
+class SluiceError(Exception):
+    """The root: `detail` is one clear sentence that says what to do."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    code: ClassVar[str] = "internal_error"
+    retry: ClassVar[Retry] = Retry.NEVER
+    settle: ClassVar[Settle] = Settle.REJECT
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def problem(self, instance: str | None = None) -> Problem:
+        """These facts as RFC 9457 problem details."""
+        return Problem(
+            title=self.status.phrase,
+            status=int(self.status),
+            code=self.code,
+            detail=self.detail,
+            instance=instance,
+        )
+
+
+class CallerError(SluiceError):
+    status = HTTPStatus.BAD_REQUEST
+    code = "invalid_request"
+
+
+class InvalidRequest(CallerError):
+    """A field is missing or wrong. `problems` names each and what was expected."""
+
+    def __init__(self, detail: str, problems: list[FieldProblem] | None = None) -> None:
+        super().__init__(detail)
+        self.problems = problems or []
+
+    def problem(self, instance: str | None = None) -> Problem:
+        return super().problem(instance).model_copy(update={"errors": self.problems or None})
+
+
+class NotFound(CallerError):
+    status = HTTPStatus.NOT_FOUND
+    code = "not_found"
+
+
+class Conflict(CallerError):
+    status = HTTPStatus.CONFLICT
+    code = "conflict"
+
+
+class IdempotencyKeyReused(CallerError):
+    """The key was used with another request (draft-ietf-httpapi-idempotency-key-header: 422)."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "idempotency_key_reused"
+
+
+class PayloadTooLarge(CallerError):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "payload_too_large"
+
+
+class NoCapacity(SluiceError):
+    """No deployment of the model takes a call before `retry_at` (aware, UTC)."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "no_capacity"
+    retry = Retry.WHEN_CAPACITY
+    settle = Settle.ABANDON
+
+    def __init__(self, detail: str, retry_at: datetime) -> None:
+        super().__init__(detail)
+        self.retry_at = retry_at
+
+
+class ModelCallError(SluiceError):
+    status = HTTPStatus.BAD_GATEWAY
+    code = "model_call_failed"
+
+
+class CallRejected(ModelCallError):
+    """The model refused this request (a 4xx that is about the input)."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "model_rejected_request"
+
+
+class EndpointUnusable(ModelCallError):
+    """The endpoint is not usable as configured: key, permission, address or traffic."""
+
+    code = "endpoint_unusable"
+
+
+class CallFailed(ModelCallError):
+    """Every deployment that could be tried failed."""
+
+    retry = Retry.LATER
+    settle = Settle.ABANDON
+
+
+class OutcomeUnknown(ModelCallError):
+    """The request was sent and no answer came: the model may have run."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "outcome_unknown"
+    retry = Retry.LATER
+
+
+class FlowFailed(SluiceError):
+    """The flow's own code raised."""
+
+    code = "flow_failed"
+
+
+class DeadlineExceeded(SluiceError):
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "deadline_exceeded"
+
+
+class DependencyUnavailable(SluiceError):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "dependency_unavailable"
+    retry = Retry.LATER
+    settle = Settle.ABANDON
