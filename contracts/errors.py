@@ -4,7 +4,8 @@
     ├── CallerError            the caller's fault: never retried
     │   ├── InvalidRequest     400  a field is wrong; names it and what was expected
     │   ├── NotFound           404  no such job, flow, model …
-    │   ├── Conflict           409/422  an id or Idempotency-Key is taken by something else
+    │   ├── Conflict           409  the resource's state does not allow it
+    │   ├── IdempotencyKeyReused  422  the key is bound to another request
     │   └── PayloadTooLarge    413
     ├── NoCapacity             429  every deployment refuses; says from when one will not
     ├── ModelCallError         a model call ended badly
@@ -14,7 +15,8 @@
     │   └── OutcomeUnknown     the model may have run: retried only at-least-once
     ├── FlowFailed             an author's flow raised: never retried
     ├── DeadlineExceeded       the job's deadline passed
-    └── DependencyUnavailable  storage or messaging is down: retried later
+    ├── DependencyUnavailable  storage or messaging is down: retried later
+    └── Misconfigured          the app cannot work as it is set up: an operator must act
 
 `detail` is shown to the caller, so it never carries a prompt, an answer or a key.
 """
@@ -170,4 +172,12 @@ class DependencyUnavailable(SluiceError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "dependency_unavailable"
     retry = Retry.LATER
+    settle = Settle.ABANDON
+
+
+class Misconfigured(SluiceError):
+    """A setting or a file of the app is wrong; says which and what was expected."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "misconfigured"
     settle = Settle.ABANDON

@@ -1,0 +1,1 @@
+"""What wakes the app: one blueprint a door."""

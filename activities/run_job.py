@@ -1,0 +1,173 @@
+"""Run a job's flow once, and say what came of it: an end, or a wait until when."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import azure.durable_functions as df
+from pydantic import JsonValue
+from pydantic_core import to_json
+
+import wiring
+from contracts.calls import Attempt, CallScope, ModelAnswer, ModelCall
+from contracts.errors import (
+    DeadlineExceeded,
+    DependencyUnavailable,
+    FlowFailed,
+    NoCapacity,
+    OutcomeUnknown,
+    Retry,
+    SluiceError,
+)
+from contracts.flows import FlowRun
+from contracts.jobs import AcceptedJob, JobStep, JobTicket
+from contracts.names import MOST_STARTS, RUN_JOB_ACTIVITY
+from contracts.states import Execution, JobStatus
+from wiring import Parts
+
+bp = df.Blueprint()
+
+
+@bp.activity_trigger(input_name="ticket", activity=RUN_JOB_ACTIVITY)
+async def run_job(ticket: dict[str, Any]) -> dict[str, Any]:
+    """One step of the job: JobTicket in, JobStep out."""
+    step = await run_step(wiring.parts(), JobTicket.model_validate(ticket))
+    return step.model_dump(mode="json")
+
+
+async def run_step(parts: Parts, ticket: JobTicket) -> JobStep:
+    """Run the job's flow and keep its result.
+
+    Raises DependencyUnavailable when storage cannot be used: Durable Functions then starts
+    the step again.
+    """
+    record = _StepRecord()
+    try:
+        job = await _begin(parts, ticket)
+        if job is None:
+            return await _ended_before(parts, ticket, record)
+        record.execution = job.request.execution
+        result = to_json(await _run_flow(parts, job, record.attempts), inf_nan_mode="null")
+    except DependencyUnavailable:
+        raise
+    except SluiceError as error:
+        return record.of_error(error)
+    await parts.jobs.put_result(ticket.tenant, ticket.id, result)
+    return record.step(status=JobStatus.SUCCEEDED, result_bytes=len(result))
+
+
+async def _begin(parts: Parts, ticket: JobTicket) -> AcceptedJob | None:
+    """The job to run; None when it may not be begun again.
+
+    The mark is made after the request was read and before any model is called: a second
+    start means that a worker died, or lost storage, when a call may have been made.
+    """
+    job = await parts.jobs.get_request(ticket.tenant, ticket.id)
+    if job is None:
+        raise SluiceError("The job's request is no longer in storage. Send the job again.")
+    starts = await parts.jobs.mark_start(ticket.tenant, ticket.id, ticket.step)
+    if starts > 1 and job.request.execution is Execution.AT_MOST_ONCE:
+        return None
+    if starts > MOST_STARTS:
+        raise SluiceError(
+            f"The job was started {MOST_STARTS} times and each time its worker died before it"
+            " ended. Send a smaller input, or ask the operator to look at the flow."
+        )
+    return job
+
+
+async def _ended_before(parts: Parts, ticket: JobTicket, record: _StepRecord) -> JobStep:
+    record.execution = Execution.AT_MOST_ONCE
+    result = await parts.jobs.get_result(ticket.tenant, ticket.id)
+    if result is not None:
+        return record.step(status=JobStatus.SUCCEEDED, result_bytes=len(result))
+    return record.of_error(
+        OutcomeUnknown(
+            "The service was interrupted while the job ran, and an at_most_once job is not run"
+            " again: the model may or may not have been called."
+        )
+    )
+
+
+async def _run_flow(parts: Parts, job: AcceptedJob, attempts: list[Attempt]) -> JsonValue:
+    request = job.request
+    scope = CallScope(
+        job_id=job.id,
+        tenant=job.tenant,
+        execution=request.execution,
+        priority=request.priority,
+        deadline=job.deadline_at,
+        attempts=attempts,
+    )
+
+    async def invoke(call: ModelCall) -> ModelAnswer:
+        return await parts.endpoints.invoke(call, scope)
+
+    longest = parts.limits.flow_time.total_seconds()
+    try:
+        async with asyncio.timeout(_seconds_left(job.deadline_at, longest)):
+            flow = parts.flows.get(request.flow)
+            return await flow.run(request.input, FlowRun(invoke=invoke, model=request.model))
+    except TimeoutError:
+        if job.deadline_at is not None and job.deadline_at <= datetime.now(UTC):
+            raise DeadlineExceeded("The job did not end before its deadline.") from None
+        raise FlowFailed(
+            f"The flow ran longer than {longest:.0f} seconds, which this service allows."
+        ) from None
+
+
+def _seconds_left(deadline_at: datetime | None, longest: float) -> float:
+    if deadline_at is None:
+        return longest
+    return min(longest, (deadline_at - datetime.now(UTC)).total_seconds())
+
+
+class _StepRecord:
+    """Gathers what a JobStep tells besides how the step ended."""
+
+    def __init__(self) -> None:
+        self.started_at = datetime.now(UTC)
+        self.attempts: list[Attempt] = []
+        self.execution = Execution.AT_LEAST_ONCE
+        self._start = time.monotonic()
+
+    def step(
+        self,
+        *,
+        status: JobStatus | None = None,
+        error: SluiceError | None = None,
+        result_bytes: int | None = None,
+        wait_for: Literal["capacity", "retry"] | None = None,
+        wait_until: datetime | None = None,
+    ) -> JobStep:
+        return JobStep(
+            started_at=self.started_at,
+            flow_seconds=time.monotonic() - self._start,
+            attempts=self.attempts,
+            status=status,
+            error=error.problem() if error is not None else None,
+            result_bytes=result_bytes,
+            wait_for=wait_for,
+            wait_until=wait_until,
+        )
+
+    def of_error(self, error: SluiceError) -> JobStep:
+        """What an error means for the job: see Retry."""
+        once = self.execution is Execution.AT_MOST_ONCE and isinstance(error, OutcomeUnknown)
+        if isinstance(error, DeadlineExceeded):
+            return self.step(status=JobStatus.EXPIRED, error=error)
+        if isinstance(error, NoCapacity):
+            return self.step(error=error, wait_for="capacity", wait_until=_spread(error.retry_at))
+        if error.retry is Retry.LATER and not once:
+            return self.step(error=error, wait_for="retry")
+        return self.step(status=JobStatus.FAILED, error=error)
+
+
+def _spread(retry_at: datetime) -> datetime:
+    """Later by up to a quarter of the wait, so that the waiting do not come back all at once."""
+    wait = max((retry_at - datetime.now(UTC)).total_seconds(), 1.0)
+    return retry_at + timedelta(seconds=random.uniform(0, wait / 4))  # noqa: S311

@@ -1,0 +1,8 @@
+"""Names by which rooms find each other's functions, events and queues."""
+
+JOB_ORCHESTRATOR = "job"
+RUN_JOB_ACTIVITY = "run_job"
+CANCEL_EVENT = "cancel"
+
+MOST_STARTS = 5
+"""How often one step of a job is started: again after its worker died or storage failed it."""

@@ -1,0 +1,75 @@
+"""`./dev test`: style, types, import rules and tests, each whatever became of the one before.
+
+With arguments for pytest, pytest alone. Ends with a non-zero status if anything failed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_LINT_IMPORTS = "from importlinter.cli import lint_imports_command as main; main()"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    arguments: tuple[str, ...]
+    """Of this Python: console scripts break when a checkout moves."""
+
+
+CHECKS = (
+    Check("ruff check", ("-m", "ruff", "check", ".", "dev")),
+    Check("ruff format", ("-m", "ruff", "format", "--check", ".", "dev")),
+    Check("mypy", ("-m", "mypy")),
+    Check("import rules", ("-c", _LINT_IMPORTS)),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    chosen = [argument for argument in arguments if argument != "--long"]
+    failed = 0 if chosen else sum(not passes(check) for check in CHECKS)
+    if failed:
+        _say(f"{failed} of {len(CHECKS)} checks failed; the tests run all the same.")
+    tests = subprocess.run(pytest_command(arguments), cwd=ROOT, check=False)
+    return tests.returncode or int(failed > 0)
+
+
+def passes(check: Check) -> bool:
+    """Run one check; its output is shown only when it fails."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *check.arguments],
+        cwd=ROOT,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    passed = done.returncode == 0
+    seconds = time.monotonic() - began
+    _say(f"{check.name:<14} {'passed' if passed else 'FAILED'} in {seconds:.1f} s")
+    if not passed:
+        _say(done.stdout)
+    return passed
+
+
+def pytest_command(arguments: Sequence[str]) -> list[str]:
+    """Tests marked long are left out unless --long is among the arguments, or a -m of their own."""
+    selection = [] if "--long" in arguments else ["-m", "not long"]
+    given = [argument for argument in arguments if argument != "--long"]
+    return [sys.executable, "-m", "pytest", *selection, *given]
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

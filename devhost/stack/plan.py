@@ -1,0 +1,187 @@
+"""Which children a stack has, how each is started, and at which address each is found."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devhost.inference.settings import (
+    Deployment,
+    Endpoint,
+    FrontSettings,
+    ModelServer,
+    model_servers,
+    openai_routes,
+    scoring_routes,
+)
+from devhost.setup.environments import AZURITE, LLM, MODELS, ROOT
+from devhost.stack.child import ChildSpec
+from devhost.stack.network import HOST, free_port, in_use
+from devhost.stack.probes import HttpOk, LogLine, PortOpen
+from devhost.stack.state import StateFolder, write_private
+
+PARTS = ("azurite", "hub", "inference", "host")
+
+# Azurite's built-in account; the key is public and the same everywhere.
+_ACCOUNT = "devstoreaccount1"
+_ACCOUNT_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+_LLM_MODEL = "gemma-3-270m"
+_EXTRACTIVE_MODEL = "extractive-minilm"
+_LLM_PARALLEL = 4
+
+
+class CannotStart(Exception):
+    """The stack cannot start as asked; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `./dev start` can be told."""
+
+    port: int = 0
+    """Of the Functions host; 0 takes a free one."""
+    parts: frozenset[str] = frozenset(PARTS)
+    deployments: Path | None = None
+    """Instead of the repository's deployments.yaml."""
+    llm: bool = False
+    reload: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """Children in the order of their start, and where to find what they serve."""
+
+    first: list[ChildSpec] = field(default_factory=list)
+    host: list[ChildSpec] = field(default_factory=list)
+    """Starts when all others are ready."""
+    http: str | None = None
+    blob: str | None = None
+    """Connection string."""
+    endpoints: dict[str, str] = field(default_factory=dict)
+    """Scoring URLs, and for chat OpenAI's base URL."""
+    endpoint_keys: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    """App settings that follow from the addresses."""
+
+
+def make_plan(options: Options, state: StateFolder) -> Plan:
+    """Choose ports and write the children's settings files. Raises CannotStart."""
+    if unknown := options.parts - set(PARTS):
+        raise CannotStart(f"No such part: {', '.join(sorted(unknown))}; there are {_list(PARTS)}.")
+    plan = Plan()
+    if "azurite" in options.parts:
+        _add_azurite(plan, state)
+    hub_port = free_port()
+    if "hub" in options.parts:
+        plan.first.append(_hub(hub_port))
+    if "inference" in options.parts:
+        _add_inference(plan, state, llm=options.llm)
+    if "host" in options.parts:
+        _add_host(plan, state, options, hub_port)
+    return plan
+
+
+def _add_azurite(plan: Plan, state: StateFolder) -> None:
+    node = shutil.which("node")
+    if node is None:
+        raise CannotStart("Node.js is not on PATH; ./dev start finds and adds it.")
+    if not AZURITE.folder.exists():
+        raise CannotStart("Azurite is not installed; run ./dev setup.")
+    port = free_port()
+    address = ["--blobHost", HOST, "--blobPort", str(port)]
+    script = AZURITE.folder / "azurite" / "dist" / "src" / "blob" / "main.js"
+    data = ["--location", str(state.data("azurite"))]
+    quiet = ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+    command = [node, str(script), *address, *data, *quiet]
+    plan.first.append(ChildSpec("azurite", command, PortOpen(port)))
+    plan.blob = (
+        f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_ACCOUNT_KEY};"
+        f"BlobEndpoint=http://{HOST}:{port}/{_ACCOUNT};"
+    )
+    plan.environment["AzureWebJobsStorage"] = plan.blob
+
+
+def _hub(port: int) -> ChildSpec:
+    command = [sys.executable, "-m", "devhost.task_hub", "--port", str(port)]
+    return ChildSpec("hub", command, PortOpen(port))
+
+
+def _add_inference(plan: Plan, state: StateFolder, *, llm: bool) -> None:
+    if not (LLM if llm else MODELS).ready():
+        raise CannotStart(f"{MODELS.name} is not as pinned; run ./dev setup{' --llm' * llm}.")
+    endpoints: list[Endpoint] = []
+    for server in model_servers():
+        port = free_port()
+        if llm and server.endpoint == "chat":
+            plan.first.append(_llm_server(port))
+            routes = openai_routes()
+        else:
+            plan.first.append(_model_server(server, port))
+            routes = scoring_routes()
+        deployment = Deployment(
+            name=server.deployment,
+            upstream=f"http://{HOST}:{port}",
+            routes=routes,
+            concurrency=server.concurrency,
+            timeout_seconds=server.timeout_seconds,
+        )
+        key = secrets.token_urlsafe(32)
+        endpoints.append(Endpoint(name=server.endpoint, key=key, deployments=[deployment]))
+    _add_front(plan, state, endpoints)
+    plan.environment["CHAT_ENDPOINT_MODEL"] = _LLM_MODEL if llm else _EXTRACTIVE_MODEL
+
+
+def _add_front(plan: Plan, state: StateFolder, endpoints: list[Endpoint]) -> None:
+    port = free_port()
+    settings = state.path / "front.json"
+    write_private(settings, FrontSettings(endpoints=endpoints).model_dump_json())
+    module = [sys.executable, "-m", "devhost.inference.front"]
+    command = [*module, "--port", str(port), "--settings", str(settings)]
+    plan.first.append(ChildSpec("inference", command, HttpOk(port, "/healthz")))
+    for endpoint in endpoints:
+        path = "v1" if endpoint.name == "chat" else "score"
+        url = f"http://{HOST}:{port}/{endpoint.name}/{path}"
+        plan.endpoints[endpoint.name] = url
+        plan.endpoint_keys[endpoint.name] = endpoint.key
+        plan.environment[f"{endpoint.name.upper()}_ENDPOINT_URL"] = url
+        plan.environment[f"{endpoint.name.upper()}_ENDPOINT_KEY"] = endpoint.key
+
+
+def _model_server(server: ModelServer, port: int) -> ChildSpec:
+    script = ROOT / "devhost" / "inference" / "server.py"
+    command = [str(MODELS.python), "-P", str(script), "--port", str(port)]
+    command += ["--entry_script", str(server.script)]
+    environment = {**server.environment, "AML_APP_ROOT": str(server.code)}
+    return ChildSpec(server.endpoint, command, HttpOk(port), environment)
+
+
+def _llm_server(port: int) -> ChildSpec:
+    script = ROOT / "devhost" / "inference" / "llm_server.py"
+    command = [str(MODELS.python), "-P", str(script), "--port", str(port)]
+    command += ["--model", _LLM_MODEL, "--parallel", str(_LLM_PARALLEL)]
+    return ChildSpec("chat", command, HttpOk(port, "/health"), ready_seconds=180)
+
+
+def _add_host(plan: Plan, state: StateFolder, options: Options, hub_port: int) -> None:
+    if options.port and in_use(options.port):
+        raise CannotStart(f"Port {options.port} is in use; choose another with --port.")
+    port = options.port or free_port()
+    environment = {**plan.environment, "FUNCTIONS_WORKER_RUNTIME": "python"}
+    environment["FUNCTIONS_HOST_KEY"] = state.api_key()
+    if options.deployments is not None:
+        environment["SLUICE_DEPLOYMENTS"] = str(options.deployments.resolve())
+    command = [sys.executable, "-m", "devhost.functions_host", "--app", str(ROOT)]
+    command += ["--host", HOST, "--port", str(port), "--hub", f"{HOST}:{hub_port}"]
+    command += ["--state", str(state.data("host")), *(["--reload"] if options.reload else [])]
+    plan.host.append(ChildSpec("host", command, LogLine("Host ready:"), environment))
+    plan.http = f"http://{HOST}:{port}"
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)

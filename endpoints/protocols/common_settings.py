@@ -1,0 +1,78 @@
+"""The fields of deployments.yaml that a deployment of any protocol has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+from yarl import URL
+
+
+def expected(what: str) -> PydanticCustomError:
+    """A validation error that says what was expected, and never repeats the value."""
+    return PydanticCustomError("expected", "{what}", {"what": what})
+
+
+def _absolute_url(text: str) -> str:
+    if not _usable(text):
+        raise expected("an absolute http:// or https:// URL, without user, password or fragment")
+    return text
+
+
+def _usable(text: str) -> bool:
+    try:
+        url = URL(text)
+    except ValueError:
+        return False
+    if url.scheme not in ("http", "https") or url.user or url.password or url.fragment:
+        return False
+    return bool(url.host) and text.isprintable() and " " not in text
+
+
+def _header_value(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value().strip()  # a pasted key often ends in a newline
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise expected("a key of printable ASCII characters without spaces")
+    return SecretStr(value)
+
+
+class Settings(BaseModel):
+    """A part of deployments.yaml: unknown fields are errors, values are never echoed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Auth(Settings):
+    """How this app proves who it is: exactly one of the two."""
+
+    key: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
+    managed_identity: Annotated[str, StringConstraints(pattern=r"^\S+/\.default$")] | None = None
+    """The scope to ask a token for: https://ml.azure.com/.default."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Auth:
+        if (self.key is None) == (self.managed_identity is None):
+            raise expected("exactly one of: key, managed_identity")
+        return self
+
+
+class DeploymentSettings(Settings):
+    """One deployment; each protocol adds its own fields."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    url: Annotated[str, AfterValidator(_absolute_url), Field(repr=False)]
+    auth: Auth | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 190
+    """Of one attempt. The default outlasts Azure ML's longest, 180 s, so that its 408 arrives."""
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 5
+    max_request_bytes: Annotated[int, Field(gt=0)] | None = None
+    max_response_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024

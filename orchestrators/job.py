@@ -1,0 +1,148 @@
+"""The life of one job: run it, wait while it must, end it at its deadline or when cancelled.
+
+This orchestrator is the one owner of waiting and retries: an activity makes one attempt and
+says what came of it. After each wait it continues as new, so that history holds one step
+however long a job waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import azure.durable_functions as df
+from durabletask import task
+
+from contracts.errors import DeadlineExceeded, SluiceError
+from contracts.jobs import JobOutcome, JobStep, JobTicket, JobWait
+from contracts.names import CANCEL_EVENT, JOB_ORCHESTRATOR, MOST_STARTS, RUN_JOB_ACTIVITY
+from contracts.problems import Problem
+from contracts.states import JobStatus
+
+bp = df.Blueprint()
+
+ACTIVITY_RETRY = task.RetryPolicy(
+    # For an activity that could not do its work at all: storage down, a worker restarted.
+    # What a model answered never raises here.
+    first_retry_interval=timedelta(seconds=2),
+    backoff_coefficient=2.0,
+    max_retry_interval=timedelta(minutes=1),
+    max_number_of_attempts=MOST_STARTS,
+)
+MOST_RETRIES = 5
+"""How often a job is run again after every deployment failed. Waits for capacity are unlimited."""
+FIRST_BACKOFF = timedelta(seconds=2)
+LONGEST_BACKOFF = timedelta(minutes=5)
+
+type Steps[T] = Generator[task.Task[Any], Any, T]
+
+
+@bp.orchestration_trigger(context_name="context", orchestration=JOB_ORCHESTRATOR)
+def job(context: task.OrchestrationContext, ticket: dict[str, Any]) -> Steps[dict[str, Any] | None]:
+    """Carry one job from its ticket to its outcome (a JobOutcome; None when it continues)."""
+    outcome = yield from _advance(context, JobTicket.model_validate(ticket))
+    return outcome.model_dump(mode="json") if outcome is not None else None
+
+
+def _advance(context: task.OrchestrationContext, ticket: JobTicket) -> Steps[JobOutcome | None]:
+    cancelled = context.wait_for_external_event(CANCEL_EVENT)
+    deadline = context.create_timer(ticket.deadline_at) if ticket.deadline_at else None
+    interrupts = [cancelled, deadline] if deadline else [cancelled]
+
+    def ended_by(event: task.Task[Any], ticket: JobTicket) -> JobOutcome:
+        return _interrupted(context, ticket, by_caller=event is cancelled)
+
+    _show(context, JobStatus.RUNNING, ticket)
+    run: task.CompletableTask[Any] = context.call_activity(
+        RUN_JOB_ACTIVITY, input=ticket.model_dump(mode="json"), retry_policy=ACTIVITY_RETRY
+    )
+    first = yield task.when_any([run, *interrupts])
+    if first is not run:
+        return ended_by(first, ticket)
+    if run.is_failed:
+        return _lost(context, ticket)
+    step = JobStep.model_validate(run.get_result())
+    ticket = ticket.after(step)
+    resume_at = _resume_at(_now(context), ticket, step)
+    if resume_at is None:
+        _cancel(deadline)
+        return _ended(context, ticket, step)
+
+    waiting = JobStatus.WAITING_FOR_CAPACITY if step.wait_for == "capacity" else JobStatus.RUNNING
+    _show(context, waiting, ticket, until=resume_at, reason=step.error)
+    resume = context.create_timer(resume_at)
+    first = yield task.when_any([resume, *interrupts])
+    if first is not resume:
+        resume.cancel()
+        return ended_by(first, ticket)
+    _cancel(deadline)
+    context.continue_as_new(ticket.model_dump(mode="json"), save_events=True)
+    return None
+
+
+def _resume_at(now: datetime, ticket: JobTicket, step: JobStep) -> datetime | None:
+    """When to run the job again; None when this step was its last."""
+    if step.wait_for == "capacity":
+        assert step.wait_until is not None
+        return max(step.wait_until, now)
+    if step.wait_for == "retry" and ticket.retries <= MOST_RETRIES:
+        return now + min(FIRST_BACKOFF * 2.0 ** (ticket.retries - 1), LONGEST_BACKOFF)
+    return None
+
+
+def _ended(context: task.OrchestrationContext, ticket: JobTicket, step: JobStep) -> JobOutcome:
+    return JobOutcome(
+        # A step that would retry but may no more has no status of its own.
+        status=step.status or JobStatus.FAILED,
+        ended_at=_now(context),
+        ticket=ticket,
+        error=step.error,
+        result_bytes=step.result_bytes,
+    )
+
+
+def _interrupted(
+    context: task.OrchestrationContext, ticket: JobTicket, *, by_caller: bool
+) -> JobOutcome:
+    late = DeadlineExceeded("The job did not end before its deadline.")
+    return JobOutcome(
+        status=JobStatus.CANCELLED if by_caller else JobStatus.EXPIRED,
+        ended_at=_now(context),
+        ticket=ticket,
+        error=None if by_caller else late.problem(),
+    )
+
+
+def _lost(context: task.OrchestrationContext, ticket: JobTicket) -> JobOutcome:
+    """The activity failed as often as it may, for a reason of ours: the log has it."""
+    return JobOutcome(
+        status=JobStatus.FAILED,
+        ended_at=_now(context),
+        ticket=ticket,
+        error=SluiceError(
+            "The job could not be run because of a fault in the service; its operator can find"
+            " it in the log by the job's id. Send the job again later."
+        ).problem(),
+    )
+
+
+def _show(
+    context: task.OrchestrationContext,
+    status: JobStatus,
+    ticket: JobTicket,
+    until: datetime | None = None,
+    reason: Problem | None = None,
+) -> None:
+    wait = JobWait(status=status, ticket=ticket, until=until, reason=reason)
+    context.set_custom_status(wait.model_dump(mode="json"))
+
+
+def _now(context: task.OrchestrationContext) -> datetime:
+    # The SDK's clock is UTC without saying so; every other time here says so.
+    return context.current_utc_datetime.replace(tzinfo=UTC)
+
+
+def _cancel(timer: task.TimerTask | None) -> None:
+    if timer is not None:
+        timer.cancel()

@@ -1,0 +1,84 @@
+"""What a job needs kept: its request, the marks of its starts, its result.
+
+Names in the container: `TENANT/requests/ID`, `TENANT/keys/HASH`, `TENANT/starts/ID-STEP`,
+`TENANT/results/ID`. Ids sort newest first, so the requests are their own list of jobs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from contracts.jobs import AcceptedJob
+from stores.blobs import Container
+
+
+class KeyClaim(BaseModel):
+    """Which job an Idempotency-Key stands for."""
+
+    job_id: str
+    fingerprint: str
+
+
+class StartMark(BaseModel):
+    """How often a step of a job was started: more than once after a worker died in it."""
+
+    starts: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Ids of jobs, newest first, and the token of the next page."""
+
+    ids: list[str]
+    token: str | None
+
+
+class JobStore:
+    """Blobs of jobs. Methods raise DependencyUnavailable when storage cannot be used."""
+
+    def __init__(self, container: Container) -> None:
+        self._blobs = container
+
+    async def claim_key(self, tenant: str, key: str, claim: KeyClaim) -> KeyClaim:
+        """Bind an Idempotency-Key to a job, or learn which job has it already."""
+        name = f"{tenant}/keys/{hashlib.sha256(key.encode()).hexdigest()}"
+        if await self._blobs.put_new(name, claim.model_dump_json().encode()):
+            return claim
+        stored = await self._blobs.get(name)
+        # A key's blob is only ever removed by retention, long after: then it is free again.
+        return KeyClaim.model_validate_json(stored) if stored is not None else claim
+
+    async def put_request(self, job: AcceptedJob) -> None:
+        """Keep an accepted job; one that is there already stays as it is."""
+        await self._blobs.put_new(f"{job.tenant}/requests/{job.id}", job.model_dump_json().encode())
+
+    async def get_request(self, tenant: str, job_id: str) -> AcceptedJob | None:
+        """The job as it was accepted; None when the tenant has no such job."""
+        stored = await self._blobs.get(f"{tenant}/requests/{job_id}")
+        return AcceptedJob.model_validate_json(stored) if stored is not None else None
+
+    async def list_jobs(self, tenant: str, *, token: str | None, most: int) -> JobPage:
+        """A page of the tenant's jobs, newest first."""
+        page = await self._blobs.page(f"{tenant}/requests/", token=token, most=most)
+        return JobPage(page.names, page.token)
+
+    async def mark_start(self, tenant: str, job_id: str, step: int) -> int:
+        """Note that a step starts; how often it has been started, this time included."""
+        name = f"{tenant}/starts/{job_id}-{step}"
+        if await self._blobs.put_new(name, StartMark(starts=1).model_dump_json().encode()):
+            return 1
+        stored = await self._blobs.get(name)
+        before = StartMark.model_validate_json(stored).starts if stored is not None else 0
+        await self._blobs.put(name, StartMark(starts=before + 1).model_dump_json().encode())
+        return before + 1
+
+    async def put_result(self, tenant: str, job_id: str, result: bytes) -> None:
+        """Keep a job's result: JSON text."""
+        await self._blobs.put(f"{tenant}/results/{job_id}", result)
+
+    async def get_result(self, tenant: str, job_id: str) -> bytes | None:
+        """The result's JSON text; None when there is none."""
+        return await self._blobs.get(f"{tenant}/results/{job_id}")

@@ -1,0 +1,93 @@
+"""Fakes at the boundaries: a container of blobs in memory, and flows and endpoints to script."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
+
+from contracts.calls import CallScope, ModelAnswer, ModelCall
+from contracts.errors import DependencyUnavailable
+from contracts.flows import FlowRun
+from stores.blobs import Page
+from stores.jobs import JobStore
+from wiring import Limits, Parts
+
+
+@dataclass
+class MemoryContainer:
+    """Behaves as stores.blobs.Container; `down` makes every call fail as a lost account does."""
+
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    down: bool = False
+
+    def _check(self) -> None:
+        if self.down:
+            raise DependencyUnavailable("Storage is down.")
+
+    async def put(self, name: str, data: bytes, *, content_type: str = "application/json") -> None:
+        self._check()
+        self.blobs[name] = data
+
+    async def put_new(
+        self, name: str, data: bytes, *, content_type: str = "application/json"
+    ) -> bool:
+        self._check()
+        if name in self.blobs:
+            return False
+        self.blobs[name] = data
+        return True
+
+    async def get(self, name: str) -> bytes | None:
+        self._check()
+        return self.blobs.get(name)
+
+    async def page(self, prefix: str, *, token: str | None, most: int) -> Page:
+        self._check()
+        names = sorted(n.removeprefix(prefix) for n in self.blobs if n.startswith(prefix))
+        start = int(token or 0)
+        more = start + most < len(names)
+        return Page(names[start : start + most], str(start + most) if more else None)
+
+
+type RunFlow = Callable[[dict[str, Any], FlowRun], Awaitable[Any]]
+
+
+@dataclass
+class FakeFlows:
+    """One flow, whatever its name."""
+
+    run_flow: RunFlow
+
+    def get(self, name: str) -> FakeFlows:
+        return self
+
+    async def run(self, input: dict[str, Any], run: FlowRun) -> Any:
+        return await self.run_flow(input, run)
+
+
+@dataclass
+class FakeEndpoints:
+    """Answers each call as the test says; keeps the scopes it was given."""
+
+    answer: Callable[[ModelCall, CallScope], Awaitable[ModelAnswer]]
+    scopes: list[CallScope] = field(default_factory=list)
+
+    async def invoke(self, call: ModelCall, scope: CallScope) -> ModelAnswer:
+        self.scopes.append(scope)
+        return await self.answer(call, scope)
+
+
+def fake_parts(
+    container: MemoryContainer,
+    run_flow: RunFlow,
+    endpoints: FakeEndpoints | None = None,
+    flow_time: timedelta = timedelta(minutes=1),
+) -> Parts:
+    return Parts(
+        endpoints=cast(Any, endpoints),
+        flows=cast(Any, FakeFlows(run_flow)),
+        jobs=JobStore(cast(Any, container)),
+        limits=Limits(request_bytes=1000, flow_time=flow_time),
+    )

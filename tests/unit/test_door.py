@@ -1,0 +1,113 @@
+"""What every HTTP door does alike."""
+
+import json
+import logging
+
+import azure.functions as func
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from contracts.errors import (
+    DependencyUnavailable,
+    InvalidRequest,
+    NotFound,
+    PayloadTooLarge,
+    SluiceError,
+)
+from triggers.door import door, parse_json, query_int, read_json
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    most: int = 1
+
+
+def request(body: bytes = b"", **params: str) -> func.HttpRequest:
+    return func.HttpRequest("POST", "http://localhost/v1/things", params=params, body=body)
+
+
+async def answered(error: Exception) -> func.HttpResponse:
+    @door
+    async def handler(req: func.HttpRequest) -> func.HttpResponse:
+        raise error
+
+    return await handler(request())
+
+
+async def test_an_error_is_answered_as_problem_details():
+    response = await answered(NotFound("There is no such thing."))
+
+    assert response.status_code == 404
+    assert response.mimetype == "application/problem+json"
+    assert json.loads(response.get_body()) == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "code": "not_found",
+        "detail": "There is no such thing.",
+        "instance": "/v1/things",
+    }
+
+
+async def test_a_callers_error_is_not_logged_and_a_fault_is_logged_once(caplog):
+    with caplog.at_level(logging.INFO, logger="sluice"):
+        await answered(NotFound("no"))
+        assert caplog.records == []
+        response = await answered(DependencyUnavailable("Storage is down."))
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert response.headers["Retry-After"] == "5"
+
+
+async def test_an_unexpected_error_keeps_its_message_out_of_answer_and_log(caplog):
+    response = await answered(ValueError("the prompt: my secret"))
+
+    assert response.status_code == 500
+    assert b"secret" not in response.get_body()
+    [record] = caplog.records
+    assert "ValueError" in record.getMessage()
+    assert "test_door.py" in record.getMessage()
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "expected"),
+    [
+        (b"", "(body)", "JSON text"),
+        (b"{", "(body)", "JSON text"),
+        (b"[1]", "(body)", "object"),
+        (b"\xff\xfe", "(body)", "JSON text"),
+        (b"{}", "text", "a value: the field is required"),
+        (b'{"text": 1}', "text", "valid string"),
+        (b'{"text": "", "most": "many"}', "most", "valid integer"),
+        (b'{"text": "", "more": 1}', "more", "no such field"),
+    ],
+)
+def test_a_bad_body_is_told_by_field_and_expectation(body, field, expected):
+    with pytest.raises(InvalidRequest) as caught:
+        parse_json(body, Body)
+    [problem] = caught.value.problems
+    assert problem.field == field
+    assert expected in problem.expected
+    assert field in caught.value.detail
+
+
+def test_a_body_past_the_limit_is_refused():
+    with pytest.raises(PayloadTooLarge, match="at most 10"):
+        read_json(request(b'{"text": "aaaaaa"}'), Body, 10)
+
+
+@pytest.mark.parametrize("text", ["0", "101", "-1", "ten", "", "1.5", "٣", "9" * 400])
+def test_a_number_out_of_bounds_is_refused(text):
+    with pytest.raises(InvalidRequest, match="a whole number from 1 to 100"):
+        query_int(request(limit=text), "limit", default=20, least=1, most=100)
+
+
+def test_a_number_within_bounds_or_missing():
+    assert query_int(request(limit="100"), "limit", default=20, least=1, most=100) == 100
+    assert query_int(request(), "limit", default=20, least=1, most=100) == 20
+
+
+def test_the_family_root_is_a_500():
+    assert SluiceError("x").problem().status == 500

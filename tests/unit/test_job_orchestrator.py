@@ -1,0 +1,180 @@
+"""The life of a job, driven step by step as the replay engine would."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from durabletask import task
+
+from contracts.jobs import JobStep, JobTicket
+from contracts.names import CANCEL_EVENT, RUN_JOB_ACTIVITY
+from contracts.states import JobStatus
+from orchestrators.job import FIRST_BACKOFF, LONGEST_BACKOFF, MOST_RETRIES, job
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+run_orchestrator = job._function._func.orchestrator_function
+
+
+class Context:
+    """Hands out the SDK's own tasks, for a test to complete."""
+
+    def __init__(self) -> None:
+        self.current_utc_datetime = START.replace(tzinfo=None)  # as the SDK has it
+        self.cancelled: task.CancellableTask[Any] = task.CancellableTask()
+        self.activities: list[tuple[str, Any]] = []
+        self.run: task.CompletableTask[Any] = task.CompletableTask()
+        self.timers: list[tuple[datetime, task.TimerTask]] = []
+        self.custom_status: dict[str, Any] = {}
+        self.continued_with: dict[str, Any] | None = None
+        self.saves_events = False
+
+    def wait_for_external_event(self, name: str) -> task.CancellableTask[Any]:
+        assert name == CANCEL_EVENT
+        return self.cancelled
+
+    def call_activity(self, name: str, *, input: Any, retry_policy: task.RetryPolicy) -> Any:
+        self.activities.append((name, input))
+        return self.run
+
+    def create_timer(self, fire_at: datetime) -> task.TimerTask:
+        timer = task.TimerTask()
+        self.timers.append((fire_at, timer))
+        return timer
+
+    def set_custom_status(self, status: dict[str, Any]) -> None:
+        self.custom_status = status
+
+    def continue_as_new(self, new_input: dict[str, Any], *, save_events: bool) -> None:
+        self.continued_with = new_input
+        self.saves_events = save_events
+
+
+class Run:
+    """One execution: `complete` a task, and the orchestrator goes on from its `yield`."""
+
+    def __init__(self, ticket: JobTicket) -> None:
+        self.context = Context()
+        self._generator = run_orchestrator(self.context, ticket.model_dump(mode="json"))
+        self.output: Any = None
+        self.ended = False
+        next(self._generator)
+
+    def complete(self, done: task.CompletableTask[Any], result: Any = None) -> None:
+        done.complete(result)
+        try:
+            self._generator.send(done)
+        except StopIteration as end:
+            self.output = end.value
+            self.ended = True
+
+
+def ticket(**fields: Any) -> JobTicket:
+    return JobTicket(id="job_1", tenant="default", **fields)
+
+
+def step(**fields: Any) -> dict[str, Any]:
+    made = JobStep(started_at=START, flow_seconds=1.0, attempts=[], **fields)
+    return made.model_dump(mode="json")
+
+
+def test_a_job_runs_once_and_ends_with_its_result():
+    run = Run(ticket())
+    assert run.context.activities == [(RUN_JOB_ACTIVITY, ticket().model_dump(mode="json"))]
+    assert run.context.custom_status["status"] == "running"
+
+    run.complete(run.context.run, step(status=JobStatus.SUCCEEDED, result_bytes=7))
+
+    assert run.output["status"] == "succeeded"
+    assert run.output["result_bytes"] == 7
+    assert run.output["ticket"]["flow_seconds"] == 1.0
+    assert run.output["ended_at"] == "2030-01-01T00:00:00Z"
+
+
+def test_a_job_without_a_deadline_keeps_no_timer():
+    run = Run(ticket())
+    run.complete(run.context.run, step(status=JobStatus.SUCCEEDED))
+    assert run.context.timers == []
+
+
+def test_a_throttled_job_sleeps_until_there_is_capacity_and_continues_as_new():
+    run = Run(ticket())
+    until = START + timedelta(seconds=30)
+    run.complete(run.context.run, step(wait_for="capacity", wait_until=until))
+
+    assert run.context.custom_status["status"] == "waiting_for_capacity"
+    [(fire_at, timer)] = run.context.timers
+    assert fire_at == until
+
+    run.complete(timer)
+    assert run.ended
+    assert run.output is None
+    assert run.context.continued_with["step"] == 1
+    assert run.context.continued_with["retries"] == 0
+    assert run.context.saves_events, "a cancel that comes at this moment must not be lost"
+
+
+@pytest.mark.parametrize("retries", range(MOST_RETRIES))
+def test_a_failed_job_is_run_again_after_a_growing_back_off(retries):
+    run = Run(ticket(retries=retries))
+    run.complete(run.context.run, step(wait_for="retry"))
+
+    [(fire_at, timer)] = run.context.timers
+    assert fire_at == START + min(FIRST_BACKOFF * 2**retries, LONGEST_BACKOFF)
+    run.complete(timer)
+    assert run.context.continued_with["retries"] == retries + 1
+
+
+def test_a_job_that_failed_too_often_ends_as_failed():
+    run = Run(ticket(retries=MOST_RETRIES))
+    run.complete(run.context.run, step(wait_for="retry"))
+    assert run.output["status"] == "failed"
+
+
+def test_a_lack_of_capacity_never_uses_up_the_retries():
+    run = Run(ticket(retries=MOST_RETRIES, step=1000))
+    run.complete(run.context.run, step(wait_for="capacity", wait_until=START))
+    assert not run.ended
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_cancelled_job_ends_at_once_running_or_waiting(waiting):
+    run = Run(ticket())
+    if waiting:
+        run.complete(run.context.run, step(wait_for="capacity", wait_until=START))
+    run.complete(run.context.cancelled)
+
+    assert run.output["status"] == "cancelled"
+    assert run.output["error"] is None
+    assert all(timer.is_cancelled for _, timer in run.context.timers)
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_job_expires_at_its_deadline_running_or_waiting(waiting):
+    deadline_at = START + timedelta(minutes=1)
+    run = Run(ticket(deadline_at=deadline_at))
+    fire_at, deadline = run.context.timers[0]
+    assert fire_at == deadline_at
+    if waiting:
+        run.complete(run.context.run, step(wait_for="retry"))
+    run.complete(deadline)
+
+    assert run.output["status"] == "expired"
+    assert run.output["error"]["code"] == "deadline_exceeded"
+
+
+def test_the_deadline_timer_of_an_ended_job_is_cancelled():
+    run = Run(ticket(deadline_at=START + timedelta(days=1)))
+    run.complete(run.context.run, step(status=JobStatus.SUCCEEDED))
+    assert run.context.timers[0][1].is_cancelled
+
+
+def test_an_activity_that_could_not_work_at_all_fails_the_job_with_a_reason():
+    run = Run(ticket())
+    run.context.run.fail("boom", RuntimeError("boom"))
+    with pytest.raises(StopIteration) as end:
+        run._generator.send(run.context.run)
+    assert end.value.value["status"] == "failed"
+    assert end.value.value["error"]["code"] == "internal_error"
+    assert "boom" not in str(end.value.value)

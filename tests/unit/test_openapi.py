@@ -1,0 +1,42 @@
+"""The OpenAPI document tells of what the app serves, and of nothing else."""
+
+import json
+
+import pytest
+
+from tests.unit.indexed import indexed
+from triggers.openapi import build, document
+from triggers.operation import OPERATIONS
+
+
+def served() -> set[tuple[str, str]]:
+    found = set()
+    for function in indexed():
+        trigger = function.get_trigger()
+        if trigger.get_binding_name() == "httpTrigger":
+            found |= {(method.value, f"/{trigger.route}") for method in trigger.methods}
+    return found
+
+
+def test_every_route_is_described_and_every_description_is_served():
+    assert {(described.method, described.path) for described in OPERATIONS} == served()
+
+
+def test_the_document_is_self_contained():
+    text = document()
+    schemas = json.loads(text)["components"]["schemas"]
+    for reference in set(text.split('"#/components/schemas/')[1:]):
+        assert reference.split('"')[0] in schemas
+
+
+@pytest.mark.parametrize("described", OPERATIONS, ids=lambda op: f"{op.method} {op.path}")
+def test_an_operation_names_its_path_parameters(described):
+    in_path = {part[1:-1] for part in described.path.split("/") if part.startswith("{")}
+    assert {p.name for p in described.parameters if p.place == "path"} == in_path
+
+
+def test_a_job_request_is_described_with_its_limits():
+    job_request = build(OPERATIONS)["components"]["schemas"]["JobRequest"]
+    assert job_request["required"] == ["flow", "input"]
+    assert job_request["additionalProperties"] is False
+    assert job_request["properties"]["deadline"]["anyOf"][0]["examples"][0] == "PT10M"

@@ -1,0 +1,283 @@
+"""The jobs door: `/v1/jobs`."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+import azure.durable_functions as df
+import azure.functions as func
+import grpc
+from durabletask.client import OrchestrationState
+
+import wiring
+from contracts.errors import Conflict, DependencyUnavailable, InvalidRequest, NotFound
+from contracts.job_ids import is_job_id
+from contracts.jobs import DEFAULT_TENANT, AcceptedJob, JobList, JobRecord, JobRequest
+from contracts.names import CANCEL_EVENT
+from contracts.problems import FieldProblem
+from contracts.states import JobStatus
+from triggers.door import door, json_response, query_int, read_json
+from triggers.operation import ANY_JSON, Operation, Parameter, operation
+from triggers.prefer import preferred_wait
+from triggers.records import inline, job_record, outcome_of
+from triggers.submission import Caller, submit
+from wiring import Parts
+
+bp = df.Blueprint()
+
+POLL_AFTER_SECONDS = 1
+CANCEL_WAIT_SECONDS = 5
+LONGEST_KEY = 255
+
+_JOB_ID = Parameter("job_id", "path", "The job's id.", {"type": "string"}, required=True)
+
+
+@operation(
+    Operation(
+        method="POST",
+        path="/v1/jobs",
+        summary="Submit a job to a flow.",
+        body=JobRequest,
+        parameters=(
+            Parameter(
+                "Idempotency-Key",
+                "header",
+                "Any text: a repeat of the request with the same key returns the same job.",
+                {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+            ),
+            Parameter(
+                "Prefer",
+                "header",
+                "`wait=N`: answer 200 with the result when the job ends within N seconds"
+                " (RFC 7240).",
+                {"type": "string"},
+            ),
+        ),
+        responses={HTTPStatus.OK: JobRecord, HTTPStatus.ACCEPTED: JobRecord},
+        response_headers={
+            "Location": "Path of the job.",
+            "Retry-After": "Seconds after which to look again (202 only).",
+            "Preference-Applied": "The preference that was honoured.",
+        },
+        problems=(
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
+    )
+)
+@bp.function_name("submit_job")
+@bp.route("v1/jobs", methods=["POST"])
+@bp.durable_client_input(client_name="client")
+@door
+async def submit_job(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Accept a job; with `Prefer: wait=N`, wait for its end."""
+    parts = wiring.parts()
+    request = read_json(req, JobRequest, parts.limits.request_bytes)
+    wait = preferred_wait(req.headers.get("Prefer"))
+    job = await submit(parts, client, request, Caller(DEFAULT_TENANT, _idempotency_key(req)))
+    state = await _wait_for_end(client, job.id, wait) if wait else None
+    if state is None:
+        state = await _state(client, job.id)
+    record = await _record(parts, job, state)
+    headers = {"Location": f"/v1/jobs/{job.id}"}
+    if wait is not None:
+        headers["Preference-Applied"] = f"wait={wait}"
+    if record.status.ended:
+        return json_response(record, HTTPStatus.OK, headers)
+    headers["Retry-After"] = str(POLL_AFTER_SECONDS)
+    return json_response(record, HTTPStatus.ACCEPTED, headers)
+
+
+@operation(
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}",
+        summary="A job's state, attempts, usage and result.",
+        parameters=(_JOB_ID,),
+        responses={HTTPStatus.OK: JobRecord},
+        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    )
+)
+@bp.function_name("get_job")
+@bp.route("v1/jobs/{job_id}", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+@door
+async def get_job(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """The record of one job."""
+    parts = wiring.parts()
+    job, state = await _find(parts, client, req)
+    return json_response(await _record(parts, job, state))
+
+
+@operation(
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/result",
+        summary="A job's result alone, however large.",
+        parameters=(_JOB_ID,),
+        responses={HTTPStatus.OK: ANY_JSON},
+        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
+    )
+)
+@bp.function_name("get_job_result")
+@bp.route("v1/jobs/{job_id}/result", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+@door
+async def get_job_result(
+    req: func.HttpRequest, client: df.DurableFunctionsClient
+) -> func.HttpResponse:
+    """The JSON text that the flow returned."""
+    parts = wiring.parts()
+    job, state = await _find(parts, client, req)
+    outcome = outcome_of(state)
+    if outcome is None:
+        raise Conflict("The job has not ended: look at its status first, and ask again later.")
+    result = await parts.jobs.get_result(job.tenant, job.id) if outcome.result_bytes else None
+    if result is None:
+        raise NotFound(f"The job has no result: it ended as {outcome.status}.")
+    return func.HttpResponse(result, mimetype="application/json")
+
+
+@operation(
+    Operation(
+        method="DELETE",
+        path="/v1/jobs/{job_id}",
+        summary="Cancel a job that has not ended.",
+        parameters=(_JOB_ID,),
+        responses={HTTPStatus.OK: JobRecord, HTTPStatus.ACCEPTED: JobRecord},
+        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
+    )
+)
+@bp.function_name("cancel_job")
+@bp.route("v1/jobs/{job_id}", methods=["DELETE"])
+@bp.durable_client_input(client_name="client")
+@door
+async def cancel_job(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Cancel: 200 once the job has ended, 202 while it still winds down."""
+    parts = wiring.parts()
+    job, state = await _find(parts, client, req)
+    if outcome_of(state) is None:
+        try:
+            await client.raise_orchestration_event(job.id, CANCEL_EVENT)
+        except grpc.RpcError as error:
+            raise _unreachable() from error
+        state = await _wait_for_end(client, job.id, CANCEL_WAIT_SECONDS) or state
+    record = await _record(parts, job, state)
+    if not record.status.ended:
+        return json_response(record, HTTPStatus.ACCEPTED)
+    if record.status is not JobStatus.CANCELLED:
+        raise Conflict(f"The job had already ended: it is {record.status}.")
+    return json_response(record)
+
+
+@operation(
+    Operation(
+        method="GET",
+        path="/v1/jobs",
+        summary="Jobs, newest first.",
+        parameters=(
+            Parameter(
+                "limit",
+                "query",
+                "How many jobs a page has.",
+                {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+            ),
+            Parameter("after", "query", "A former page's `next_after`.", {"type": "string"}),
+        ),
+        responses={HTTPStatus.OK: JobList},
+        problems=(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE),
+    )
+)
+@bp.function_name("list_jobs")
+@bp.route("v1/jobs", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+@door
+async def list_jobs(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """One page of jobs, without their results."""
+    parts = wiring.parts()
+    limit = query_int(req, "limit", default=20, least=1, most=100)
+    page = await parts.jobs.list_jobs(DEFAULT_TENANT, token=req.params.get("after"), most=limit)
+
+    async def record(job_id: str) -> JobRecord | None:
+        job, state = await asyncio.gather(
+            parts.jobs.get_request(DEFAULT_TENANT, job_id), _state_or_none(client, job_id)
+        )
+        return job_record(job, state) if job is not None and state is not None else None
+
+    records = await asyncio.gather(*(record(job_id) for job_id in page.ids))
+    return json_response(
+        JobList(
+            # A request without an orchestration was interrupted before it was accepted.
+            data=[found for found in records if found is not None],
+            has_more=page.token is not None,
+            next_after=page.token,
+        )
+    )
+
+
+def _idempotency_key(req: func.HttpRequest) -> str | None:
+    key: str | None = req.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key.strip()) <= LONGEST_KEY:
+        expected = f"a text of 1 to {LONGEST_KEY} characters"
+        raise InvalidRequest(
+            f"`Idempotency-Key` is not as expected: {expected}.",
+            [FieldProblem(field="Idempotency-Key", expected=expected)],
+        )
+    return key.strip() if key is not None else None
+
+
+async def _find(
+    parts: Parts, client: df.DurableFunctionsClient, req: func.HttpRequest
+) -> tuple[AcceptedJob, OrchestrationState]:
+    job_id = req.route_params["job_id"]
+    if is_job_id(job_id):
+        job, state = await asyncio.gather(
+            parts.jobs.get_request(DEFAULT_TENANT, job_id), _state_or_none(client, job_id)
+        )
+        if job is not None and state is not None:
+            return job, state
+    raise NotFound("There is no such job: use the `id` that `POST /v1/jobs` answered.")
+
+
+async def _record(parts: Parts, job: AcceptedJob, state: OrchestrationState) -> JobRecord:
+    result = None
+    if inline(outcome_of(state)):
+        result = await parts.jobs.get_result(job.tenant, job.id)
+    return job_record(job, state, result)
+
+
+async def _state_or_none(
+    client: df.DurableFunctionsClient, job_id: str
+) -> OrchestrationState | None:
+    try:
+        return await client.get_orchestration_state(job_id)
+    except grpc.RpcError as error:
+        raise _unreachable() from error
+
+
+async def _state(client: df.DurableFunctionsClient, job_id: str) -> OrchestrationState:
+    state = await _state_or_none(client, job_id)
+    if state is None:
+        raise _unreachable()
+    return state
+
+
+async def _wait_for_end(
+    client: df.DurableFunctionsClient, job_id: str, seconds: int
+) -> OrchestrationState | None:
+    """The state once the job has ended; None when it has not within these seconds."""
+    try:
+        return await client.wait_for_orchestration_completion(job_id, timeout=seconds)
+    except TimeoutError:
+        return None
+    except grpc.RpcError as error:
+        raise _unreachable() from error
+
+
+def _unreachable() -> DependencyUnavailable:
+    return DependencyUnavailable(
+        "The state of the job cannot be read now. Nothing was lost: try again in a few seconds."
+    )

@@ -1,0 +1,120 @@
+"""The OpenAPI 3.1 document, generated from the operations and their pydantic models."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from contracts.problems import PROBLEM_MEDIA_TYPE, Problem
+from triggers.operation import OPERATIONS, Operation, Parameter
+
+_REF = "#/components/schemas/{model}"
+
+
+@cache
+def document() -> str:
+    """The document as JSON text."""
+    return json.dumps(build(OPERATIONS), indent=1)
+
+
+def build(operations: list[Operation]) -> dict[str, Any]:
+    """The OpenAPI document of these operations."""
+    paths: dict[str, dict[str, Any]] = {}
+    for described in operations:
+        paths.setdefault(described.path, {})[described.method.lower()] = _operation(described)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Sluice",
+            "version": "0.1.0",
+            "description": "Jobs for GPU-backed models, through flows, without waiting on them.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(operations),
+            "securitySchemes": {
+                "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"}
+            },
+        },
+    }
+
+
+def _schemas(operations: list[Operation]) -> dict[str, Any]:
+    shown: set[type[BaseModel]] = {Problem}
+    for described in operations:
+        shown |= {model for model in described.responses.values() if not isinstance(model, str)}
+    sent = {described.body for described in operations if described.body is not None}
+    _, schema = models_json_schema(
+        [(model, "serialization") for model in sorted(shown, key=_name)]
+        + [(model, "validation") for model in sorted(sent, key=_name)],
+        ref_template=_REF,
+    )
+    definitions: dict[str, Any] = schema["$defs"]
+    return definitions
+
+
+def _name(model: type[BaseModel]) -> str:
+    return model.__name__
+
+
+def _operation(described: Operation) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "summary": described.summary,
+        "operationId": f"{described.method.lower()} {described.path}",
+        "parameters": [_parameter(parameter) for parameter in described.parameters],
+        "responses": _responses(described),
+    }
+    if described.body is not None:
+        result["requestBody"] = {"required": True, "content": _content(described.body)}
+    if not described.open_to_all:
+        result["security"] = [{"functionKey": []}]
+    return result
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "required": parameter.required,
+        "schema": parameter.schema,
+    }
+
+
+def _responses(described: Operation) -> dict[str, Any]:
+    headers = {
+        name: {"description": text, "schema": {"type": "string"}}
+        for name, text in described.response_headers.items()
+    }
+    responses: dict[str, Any] = {
+        str(int(status)): {
+            "description": status.phrase,
+            "content": _content(model),
+            "headers": headers,
+        }
+        for status, model in described.responses.items()
+    }
+    for status in described.problems:
+        responses[str(int(status))] = {
+            "description": status.phrase,
+            "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+        }
+    if not described.open_to_all:
+        responses[str(int(HTTPStatus.UNAUTHORIZED))] = {
+            "description": "The key is missing or wrong; the platform answers without a body."
+        }
+    responses[str(int(HTTPStatus.INTERNAL_SERVER_ERROR))] = {
+        "description": "A fault in the service.",
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+    }
+    return responses
+
+
+def _content(model: type[BaseModel] | str) -> dict[str, Any]:
+    schema = {"$ref": _REF.format(model=_name(model))} if isinstance(model, type) else {}
+    return {"application/json": {"schema": schema}}

@@ -1,0 +1,99 @@
+"""What callers and operators ask about the service itself."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Literal
+
+import azure.durable_functions as df
+import azure.functions as func
+from pydantic import BaseModel, ConfigDict, Field
+
+import wiring
+from contracts.flows import BrokenFlow, FlowInfo
+from triggers.door import door, json_response
+from triggers.openapi import document
+from triggers.operation import ANY_JSON, Operation, operation
+
+bp = df.Blueprint()
+
+
+class FlowList(BaseModel):
+    """The flows that jobs can be sent to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    object: Literal["list"] = "list"
+    data: list[FlowInfo]
+    broken: list[BrokenFlow] = Field(description="Folders of flows/ that could not be loaded.")
+
+
+class Health(BaseModel):
+    """That the service is up and set up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal["ok"] = "ok"
+    flows: int
+    broken_flows: int
+    models: int
+
+
+@operation(
+    Operation(
+        method="GET",
+        path="/v1/flows",
+        summary="Flows, with the JSON Schema of their input.",
+        responses={HTTPStatus.OK: FlowList},
+        problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
+    )
+)
+@bp.function_name("list_flows")
+@bp.route("v1/flows", methods=["GET"])
+@door
+async def list_flows(req: func.HttpRequest) -> func.HttpResponse:
+    """Every flow, and every folder that holds a broken one."""
+    flows = wiring.parts().flows
+    return json_response(FlowList(data=flows.infos, broken=flows.broken))
+
+
+@operation(
+    Operation(
+        method="GET",
+        path="/healthz",
+        summary="Whether the service is up and its settings are right.",
+        responses={HTTPStatus.OK: Health},
+        problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
+        open_to_all=True,
+    )
+)
+@bp.function_name("healthz")
+@bp.route("healthz", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@door
+async def healthz(req: func.HttpRequest) -> func.HttpResponse:
+    """200, or 503 that names the setting at fault."""
+    parts = wiring.parts()
+    return json_response(
+        Health(
+            flows=len(parts.flows.infos),
+            broken_flows=len(parts.flows.broken),
+            models=len(parts.endpoints.models),
+        )
+    )
+
+
+@operation(
+    Operation(
+        method="GET",
+        path="/openapi.json",
+        summary="This description.",
+        responses={HTTPStatus.OK: ANY_JSON},
+        open_to_all=True,
+    )
+)
+@bp.function_name("openapi")
+@bp.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@door
+async def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """The OpenAPI document, generated from the types."""
+    return func.HttpResponse(document(), mimetype="application/json")

@@ -1,0 +1,117 @@
+"""Accepting a job, the same way at every door: check it all, keep it, start it once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import azure.durable_functions as df
+import grpc
+
+from contracts.errors import (
+    CallerError,
+    DependencyUnavailable,
+    IdempotencyKeyReused,
+    InvalidRequest,
+)
+from contracts.job_ids import new_job_id
+from contracts.jobs import LONGEST_DEADLINE, AcceptedJob, JobRequest, JobTicket
+from contracts.names import JOB_ORCHESTRATOR
+from contracts.problems import FieldProblem
+from stores.jobs import KeyClaim
+from wiring import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and by which key a repeat of the request is known."""
+
+    tenant: str
+    idempotency_key: str | None = None
+
+
+async def submit(
+    parts: Parts, client: df.DurableFunctionsClient, request: JobRequest, caller: Caller
+) -> AcceptedJob:
+    """Accept a job: when this returns, it is kept in storage and its orchestration is started.
+
+    With a key, a repeat of the request returns the job that the first one started. Raises a
+    CallerError, with nothing kept or started, when the request is not valid.
+    """
+    now = datetime.now(UTC)
+    _check(parts, request, now)
+    job = AcceptedJob(
+        id=new_job_id(now),
+        tenant=caller.tenant,
+        created_at=now,
+        deadline_at=request.deadline_after(now),
+        request=request,
+    )
+    if caller.idempotency_key is not None:
+        job, repeated = await _claim(parts, job, caller.idempotency_key)
+        if repeated and await _is_started(client, job.id):
+            return job
+    await parts.jobs.put_request(job)
+    await _start(client, job)
+    return job
+
+
+def _check(parts: Parts, request: JobRequest, now: datetime) -> None:
+    deadline_at = request.deadline_after(now)
+    if deadline_at is not None and not now < deadline_at <= now + LONGEST_DEADLINE:
+        raise _wrong("deadline", f"a time to come, at most {LONGEST_DEADLINE.days} days ahead")
+    if request.model is not None and request.model not in parts.endpoints.models:
+        raise _wrong("model", f"one of {', '.join(sorted(parts.endpoints.models))}")
+    if request.reply_to is not None:
+        raise _wrong("reply_to", "no such field, since this app has no Service Bus connection")
+    parts.flows.check(request.flow, request.input, request.model)
+
+
+def _wrong(field: str, expected: str) -> CallerError:
+    return InvalidRequest(
+        f"`{field}` is not as expected: {expected}.", [FieldProblem(field=field, expected=expected)]
+    )
+
+
+async def _claim(parts: Parts, job: AcceptedJob, key: str) -> tuple[AcceptedJob, bool]:
+    """The job that has the key, and whether it had it before."""
+    fingerprint = hashlib.sha256(job.request.model_dump_json().encode()).hexdigest()
+    claim = await parts.jobs.claim_key(
+        job.tenant, key, KeyClaim(job_id=job.id, fingerprint=fingerprint)
+    )
+    if claim.fingerprint != fingerprint:
+        raise IdempotencyKeyReused(
+            "The Idempotency-Key was used with another request: use a new key for a new request."
+        )
+    if claim.job_id == job.id:
+        return job, False
+    # Its request may be missing, when the first try was interrupted: then this one is kept.
+    first = await parts.jobs.get_request(job.tenant, claim.job_id)
+    return first or job.model_copy(update={"id": claim.job_id}), True
+
+
+async def _is_started(client: df.DurableFunctionsClient, job_id: str) -> bool:
+    try:
+        return await client.get_orchestration_state(job_id, fetch_payloads=False) is not None
+    except grpc.RpcError as error:
+        raise _unreachable() from error
+
+
+async def _start(client: df.DurableFunctionsClient, job: AcceptedJob) -> None:
+    ticket = JobTicket(id=job.id, tenant=job.tenant, deadline_at=job.deadline_at)
+    try:
+        await client.schedule_new_orchestration(
+            JOB_ORCHESTRATOR, input=ticket.model_dump(mode="json"), instance_id=job.id
+        )
+    except grpc.RpcError as error:
+        # Hosts refuse an id that is taken with different codes, so ask: two requests with one
+        # key may have come at the same time, and the other one started the job.
+        if not await _is_started(client, job.id):
+            raise _unreachable() from error
+
+
+def _unreachable() -> DependencyUnavailable:
+    return DependencyUnavailable(
+        "The job could not be started now. Nothing was started: try again in a few seconds."
+    )
