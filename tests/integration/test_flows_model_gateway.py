@@ -6,14 +6,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
 
 from contracts.calls import ModelAnswer, ModelCall, Task
-from contracts.errors import CallRejected, FlowFailed, InvalidRequest, NoCapacity
+from contracts.errors import CallFailed, CallRejected, FlowFailed, InvalidRequest, NoCapacity
 from contracts.flows import FlowInfo, FlowRun
 from flows.adapters.calls import ModelCalls
 from flows.adapters.model_gateway import RUN_HEADER, ModelGateway
@@ -120,9 +120,10 @@ async def test_a_flows_own_key_needs_a_run_of_the_flow(gateway: ModelGateway) ->
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
-        (CallRejected("Too long."), 422, "model_rejected_request"),
-        (FlowFailed("No."), 500, "flow_failed"),
-        (KeyError("a bug"), 500, "internal_error"),
+        (CallRejected("Too long."), 400, "model_rejected_request"),
+        (CallFailed("All failed."), 424, "model_call_failed"),
+        (NoCapacity("Busy.", retry_at=datetime.now(UTC)), 424, "no_capacity"),
+        (KeyError("a bug"), 424, "internal_error"),
     ],
 )
 async def test_errors_are_openais_and_the_original_is_kept(
@@ -137,12 +138,14 @@ async def test_errors_are_openais_and_the_original_is_kept(
     assert "a bug" not in json.dumps(answer[1])
 
 
-async def test_no_capacity_says_when(gateway: ModelGateway) -> None:
-    error = NoCapacity("Busy.", retry_at=datetime.now(UTC) + timedelta(seconds=90))
+async def test_a_failed_call_tells_its_own_status_in_azure_mls_header(
+    gateway: ModelGateway,
+) -> None:
+    error = NoCapacity("Busy.", retry_at=datetime.now(UTC))
     with gateway.admit(ModelCalls(info("m"), FakeModels(m=error).run())) as admission:
         answer = await Client(gateway, admission.key).post("/models/m/score", {})
-    assert (answer[0], answer[1]["error"]["message"]) == (429, "Busy.")
-    assert 80 < int(answer[2]["Retry-After"]) <= 90
+    assert answer[1]["error"]["message"] == "Busy."
+    assert answer[2]["ms-azureml-model-error-statuscode"] == "429"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ async def test_a_model_that_the_flow_does_not_name(gateway: ModelGateway) -> Non
     calls = ModelCalls(info("m"), models.run())
     with gateway.admit(calls) as admission:
         answer = await Client(gateway, admission.key).post("/models/other/score", {})
-    assert (answer[0], models.calls) == (500, [])
+    assert (answer[0], models.calls) == (424, [])
     assert isinstance(calls.error, FlowFailed)
     assert "calls model 'other', which its files do not name; they name m." in calls.error.detail
 
@@ -229,7 +232,7 @@ async def test_calls_end_with_their_run(gateway: ModelGateway) -> None:
         calling = asyncio.create_task(Client(gateway, admission.key).post("/models/m/score", {}))
         await model.begun.wait()
     answer = await calling
-    assert (answer[0], answer[1]["error"]["code"]) == (503, "run_ended")
+    assert (answer[0], answer[1]["error"]["code"]) == (401, "run_ended")
     assert model.cancelled.is_set()
 
 
