@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic_core import from_json
 
 from contracts.calls import Attempt, JsonObject, Usage
 from contracts.problems import Problem
@@ -103,6 +104,28 @@ class JobRequest(BaseModel):
         return deadline.astimezone(UTC)
 
 
+class ReplyAddress(BaseModel):
+    """Where a job's end is announced, and what its producer recognises the reply by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queue: str
+    correlation_id: str
+    session_id: str | None = None
+    trace: dict[str, str] = {}
+    """W3C trace context of the request, as application properties."""
+
+
+class Rejection(BaseModel):
+    """The reply to a message that can never be a job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    object: Literal["job"] = "job"
+    status: Literal["rejected"] = "rejected"
+    error: Problem
+
+
 class AcceptedJob(BaseModel):
     """A job as Blob Storage keeps it, from acceptance on."""
 
@@ -126,6 +149,7 @@ class JobTicket(BaseModel):
     id: str
     tenant: str
     deadline_at: datetime | None = None
+    reply: ReplyAddress | None = None
     step: int = 0
     """How many times the job has waited and is run again."""
     retries: int = 0
@@ -243,6 +267,56 @@ class JobRecord(BaseModel):
     )
     result_url: str | None = Field(default=None, description="Where the result is, when it is.")
     error: Problem | None = None
+
+
+INLINE_RESULT_BYTES = 1_000_000
+"""A larger result is not part of the record: it is fetched at `result_url`."""
+
+
+def job_record(
+    job: AcceptedJob, now: JobOutcome | JobWait, result: bytes | None = None
+) -> JobRecord:
+    """The record of a job; `result` is its JSON text when it is to be shown inline."""
+    ticket, request = now.ticket, job.request
+    started = ticket.started_at
+    outcome = now if isinstance(now, JobOutcome) else None
+    wait = now if isinstance(now, JobWait) else None
+    shown: JsonValue = from_json(result) if result is not None else None
+    has_result = outcome is not None and outcome.result_bytes is not None
+    return JobRecord(
+        id=job.id,
+        status=now.status,
+        flow=request.flow,
+        model=request.model,
+        priority=request.priority,
+        execution=request.execution,
+        created_at=job.created_at,
+        started_at=started,
+        ended_at=outcome.ended_at if outcome else None,
+        deadline_at=job.deadline_at,
+        metadata=request.metadata,
+        progress=Progress(
+            waits=ticket.step,
+            attempts=ticket.attempts_made,
+            resumes_at=wait.until if wait else None,
+            reason=wait.reason.detail if wait and wait.reason else None,
+        ),
+        attempts=ticket.attempts,
+        usage=sum((attempt.usage for attempt in ticket.attempts), Usage()),
+        timing=Timing(
+            queue_seconds=(started - job.created_at).total_seconds() if started else None,
+            flow_seconds=ticket.flow_seconds,
+            model_seconds=sum(attempt.seconds for attempt in ticket.attempts),
+        ),
+        result=shown,
+        result_url=f"/v1/jobs/{job.id}/result" if has_result else None,
+        error=outcome.error if outcome else None,
+    )
+
+
+def fits(outcome: JobOutcome, most_bytes: int = INLINE_RESULT_BYTES) -> bool:
+    """Whether the outcome has a result, and one that may be shown inline."""
+    return outcome.result_bytes is not None and outcome.result_bytes <= most_bytes
 
 
 class JobList(BaseModel):

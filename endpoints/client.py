@@ -109,9 +109,12 @@ class _Body(aiohttp.Payload):
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
     """The body, or None when it is larger than `most`, which is found without reading it all."""
-    if (response.content_length or 0) > most:
+    length = response.content_length
+    if length is not None and length > most:
         response.close()
         return None
+    if length is not None and "content-encoding" not in response.headers:
+        return await response.read()
     pieces: list[bytes] = []
     size = 0
     async for piece in response.content.iter_any():

@@ -21,7 +21,7 @@ def encode(payload: JsonValue) -> bytes:
     passes through unharmed.
     """
     try:
-        return json.dumps(payload, separators=(",", ":"), allow_nan=False).encode("ascii")
+        return _encoder.encode(payload).encode("ascii")
     except ValueError as error:
         raise InvalidRequest("The payload holds a number that JSON cannot carry.") from error
 
@@ -29,10 +29,15 @@ def encode(payload: JsonValue) -> bytes:
 def decode(body: bytes) -> JsonValue:
     """A response body. Raises NotJson, also for NaN and for nesting beyond reason."""
     try:
-        return cast(JsonValue, json.loads(body, parse_constant=_refuse))
+        return cast(JsonValue, _decoder.decode(body.decode().removeprefix("\ufeff")))
     except (ValueError, RecursionError):
         raise NotJson from None
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
+
+
+# Made once: json.dumps and json.loads make one for each call that deviates from their defaults.
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_decoder = json.JSONDecoder(parse_constant=_refuse)

@@ -16,7 +16,13 @@ from durabletask import task
 
 from contracts.errors import DeadlineExceeded, SluiceError
 from contracts.jobs import JobOutcome, JobStep, JobTicket, JobWait
-from contracts.names import CANCEL_EVENT, JOB_ORCHESTRATOR, MOST_STARTS, RUN_JOB_ACTIVITY
+from contracts.names import (
+    CANCEL_EVENT,
+    JOB_ORCHESTRATOR,
+    MOST_STARTS,
+    PUBLISH_REPLY_ACTIVITY,
+    RUN_JOB_ACTIVITY,
+)
 from contracts.problems import Problem
 from contracts.states import JobStatus
 
@@ -30,6 +36,13 @@ ACTIVITY_RETRY = task.RetryPolicy(
     max_retry_interval=timedelta(minutes=1),
     max_number_of_attempts=MOST_STARTS,
 )
+REPLY_RETRY = task.RetryPolicy(
+    # Service Bus or storage down: some two days, the time an operator may need.
+    first_retry_interval=timedelta(seconds=2),
+    backoff_coefficient=2.0,
+    max_retry_interval=timedelta(minutes=10),
+    max_number_of_attempts=300,
+)
 MOST_RETRIES = 5
 """How often a job is run again after every deployment failed. Waits for capacity are unlimited."""
 FIRST_BACKOFF = timedelta(seconds=2)
@@ -42,7 +55,16 @@ type Steps[T] = Generator[task.Task[Any], Any, T]
 def job(context: task.OrchestrationContext, ticket: dict[str, Any]) -> Steps[dict[str, Any] | None]:
     """Carry one job from its ticket to its outcome (a JobOutcome; None when it continues)."""
     outcome = yield from _advance(context, JobTicket.model_validate(ticket))
-    return outcome.model_dump(mode="json") if outcome is not None else None
+    if outcome is None:
+        return None
+    ended = outcome.model_dump(mode="json")
+    if outcome.ticket.reply is not None:
+        reply: task.CompletableTask[Any] = context.call_activity(
+            PUBLISH_REPLY_ACTIVITY, input=ended, retry_policy=REPLY_RETRY
+        )
+        # The job has ended as it has, also when its reply cannot be sent for two days.
+        yield task.when_any([reply])
+    return ended
 
 
 def _advance(context: task.OrchestrationContext, ticket: JobTicket) -> Steps[JobOutcome | None]:

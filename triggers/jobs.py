@@ -13,14 +13,23 @@ from durabletask.client import OrchestrationState
 import wiring
 from contracts.errors import Conflict, DependencyUnavailable, InvalidRequest, NotFound
 from contracts.job_ids import is_job_id
-from contracts.jobs import DEFAULT_TENANT, AcceptedJob, JobList, JobRecord, JobRequest
+from contracts.jobs import (
+    DEFAULT_TENANT,
+    AcceptedJob,
+    JobList,
+    JobOutcome,
+    JobRecord,
+    JobRequest,
+    fits,
+    job_record,
+)
 from contracts.names import CANCEL_EVENT
 from contracts.problems import FieldProblem
 from contracts.states import JobStatus
 from triggers.door import door, json_response, query_int, read_json
 from triggers.operation import ANY_JSON, Operation, Parameter, operation
 from triggers.prefer import preferred_wait
-from triggers.records import inline, job_record, outcome_of
+from triggers.records import outcome_of, standing
 from triggers.submission import Caller, submit
 from wiring import Parts
 
@@ -205,7 +214,9 @@ async def list_jobs(req: func.HttpRequest, client: df.DurableFunctionsClient) ->
         job, state = await asyncio.gather(
             parts.jobs.get_request(DEFAULT_TENANT, job_id), _state_or_none(client, job_id)
         )
-        return job_record(job, state) if job is not None and state is not None else None
+        if job is None or state is None:
+            return None
+        return job_record(job, standing(state))
 
     records = await asyncio.gather(*(record(job_id) for job_id in page.ids))
     return json_response(
@@ -243,10 +254,11 @@ async def _find(
 
 
 async def _record(parts: Parts, job: AcceptedJob, state: OrchestrationState) -> JobRecord:
+    now = standing(state)
     result = None
-    if inline(outcome_of(state)):
+    if isinstance(now, JobOutcome) and fits(now):
         result = await parts.jobs.get_result(job.tenant, job.id)
-    return job_record(job, state, result)
+    return job_record(job, now, result)
 
 
 async def _state_or_none(

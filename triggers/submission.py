@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 
 import azure.durable_functions as df
 import grpc
@@ -16,7 +17,7 @@ from contracts.errors import (
     InvalidRequest,
 )
 from contracts.job_ids import new_job_id
-from contracts.jobs import LONGEST_DEADLINE, AcceptedJob, JobRequest, JobTicket
+from contracts.jobs import LONGEST_DEADLINE, AcceptedJob, JobRequest, JobTicket, ReplyAddress
 from contracts.names import JOB_ORCHESTRATOR
 from contracts.problems import FieldProblem
 from stores.jobs import KeyClaim
@@ -29,6 +30,8 @@ class Caller:
 
     tenant: str
     idempotency_key: str | None = None
+    reply: ReplyAddress | None = None
+    """Where the door itself wants the end announced, whatever the request says."""
 
 
 async def submit(
@@ -53,7 +56,7 @@ async def submit(
         if repeated and await _is_started(client, job.id):
             return job
     await parts.jobs.put_request(job)
-    await _start(client, job)
+    await _start(client, job, caller.reply or _reply_of(job))
     return job
 
 
@@ -64,8 +67,21 @@ def _check(parts: Parts, request: JobRequest, now: datetime) -> None:
     if request.model is not None and request.model not in parts.endpoints.models:
         raise _wrong("model", f"one of {', '.join(sorted(parts.endpoints.models))}")
     if request.reply_to is not None:
-        raise _wrong("reply_to", "no such field, since this app has no Service Bus connection")
+        check_reply_queue(parts, request.reply_to)
     parts.flows.check(request.flow, request.input, request.model)
+
+
+def check_reply_queue(parts: Parts, queue: str) -> None:
+    """Raises InvalidRequest when the app may not send replies to this queue."""
+    if parts.queues is None:
+        raise _wrong("reply_to", "no such field, since this app has no Service Bus connection")
+    if not any(fnmatchcase(queue.lower(), allowed) for allowed in parts.reply_queues):
+        raise _wrong("reply_to", f"one of {', '.join(parts.reply_queues)}")
+
+
+def _reply_of(job: AcceptedJob) -> ReplyAddress | None:
+    queue = job.request.reply_to
+    return ReplyAddress(queue=queue, correlation_id=job.id) if queue is not None else None
 
 
 def _wrong(field: str, expected: str) -> CallerError:
@@ -98,8 +114,10 @@ async def _is_started(client: df.DurableFunctionsClient, job_id: str) -> bool:
         raise _unreachable() from error
 
 
-async def _start(client: df.DurableFunctionsClient, job: AcceptedJob) -> None:
-    ticket = JobTicket(id=job.id, tenant=job.tenant, deadline_at=job.deadline_at)
+async def _start(
+    client: df.DurableFunctionsClient, job: AcceptedJob, reply: ReplyAddress | None
+) -> None:
+    ticket = JobTicket(id=job.id, tenant=job.tenant, deadline_at=job.deadline_at, reply=reply)
     try:
         await client.schedule_new_orchestration(
             JOB_ORCHESTRATOR, input=ticket.model_dump(mode="json"), instance_id=job.id

@@ -148,28 +148,22 @@ def run_logged(
     LOGS.mkdir(parents=True, exist_ok=True)
     path = LOGS / (name.strip(".") + ".log")
     tail: deque[str] = deque(maxlen=15)
-    with path.open("w", encoding="utf-8", errors="replace") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-        )
-        try:
-            for line in process.stdout or ():
-                log.write(line)
-                tail.append(line.rstrip())
-                if line.startswith(("Collecting", "Installing", "Building", "added")):
-                    report(" ".join(line.split()[:2]))
-            process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    with process, path.open("w", encoding="utf-8", errors="replace") as log:
+        for line in process.stdout or ():
+            log.write(line)
+            tail.append(line.rstrip())
+            if line.startswith(("Collecting", "Installing", "Building", "added")):
+                report(" ".join(line.split()[:2]))
     if process.returncode:
         last = "\n".join("    " + line for line in tail if "WARNING" not in line)
         raise Stop(f"{name}: {' '.join(command[:4])} … failed; all of it is in {path}\n{last}")

@@ -5,7 +5,10 @@
     /models/MODEL/chat/completions, /embeddings                              Azure AI inference
     /models/MODEL/score                                                      a scoring endpoint
 
-A caller shows the key of its run, which nobody can guess and which ends with the run.
+A caller shows the key of its run, which nobody can guess and which ends with the run. A call that
+failed is answered with a status that no SDK takes as an invitation to wait or to try again, for
+both are the orchestrator's: 400 when the model refused the request, else 424, as Azure ML answers
+for its models. The error itself stays with the run.
 """
 
 from __future__ import annotations
@@ -18,17 +21,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from math import ceil
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from contracts.calls import ModelAnswer, ModelCall, Task
-from contracts.errors import NoCapacity, SluiceError
+from contracts.errors import CallRejected, SluiceError
 from flows.adapters.calls import ModelCalls
+from flows.adapters.once import Once
 
 if TYPE_CHECKING:  # imported when the listener starts: loading flows needs no HTTP server
     from aiohttp import web
@@ -44,6 +46,9 @@ _ROUTES = {
     "/models/{model}/embeddings": Task.EMBEDDINGS,
     "/models/{model}/score": Task.SCORE,
 }
+_BACKLOG = 4096
+"""Connections that may wait to be accepted: a batch's runs begin at once, and with too few of these
+some would wait a second for their next try."""
 RUN_HEADER = "ms-azure-ai-promptflow"
 """JSON with `root_run_id`: PromptFlow adds it to every call that an OpenAI client makes."""
 
@@ -79,7 +84,7 @@ class Admission:
             self._pending.discard(task)
             task.cancel()
         if task.cancelled():
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "run_ended", "The run has ended.")
+            raise _Refused(HTTPStatus.UNAUTHORIZED, "run_ended", "The run has ended.")
         return task.result()
 
     def end(self) -> None:
@@ -92,7 +97,7 @@ class ModelGateway:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._starting: asyncio.Task[tuple[web.AppRunner, str]] | None = None
+        self._listener: Once[tuple[web.AppRunner, str]] | None = None
         self._by_key: dict[str, Admission] = {}
         self._by_run: dict[str, Admission] = {}
         self._flow_keys: dict[str, str] = {}
@@ -100,16 +105,16 @@ class ModelGateway:
     async def start(self) -> str:
         """The base URL, `http://127.0.0.1:PORT`. Raises OSError when no port can be had."""
         loop = asyncio.get_running_loop()
-        if self._starting is None or self._loop is not loop or _failed(self._starting):
-            self._loop, self._starting = loop, loop.create_task(self._listen())
-        _, url = await asyncio.shield(self._starting)
+        if self._listener is None or self._loop is not loop:
+            self._loop, self._listener = loop, Once(self._listen)
+        _, url = await self._listener.get()
         return url
 
     async def close(self) -> None:
         """Stop listening. The next `start` listens anew."""
-        starting, self._starting = self._starting, None
-        if starting is not None and self._loop is asyncio.get_running_loop():
-            runner, _ = await starting
+        listener, self._listener = self._listener, None
+        if listener is not None and self._loop is asyncio.get_running_loop():
+            runner, _ = await listener.get()
             await runner.cleanup()
 
     @contextmanager
@@ -144,7 +149,7 @@ class ModelGateway:
             app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
         )
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=_BACKLOG).start()
         host, port = runner.addresses[0][:2]
         return runner, f"http://{host}:{port}"
 
@@ -155,13 +160,10 @@ class ModelGateway:
             answer = await admission.call(call)
         except _Refused as refused:
             return _error(refused.status, refused.code, str(refused))
-        except NoCapacity as error:
-            wait = ceil(max((error.retry_at - datetime.now(UTC)).total_seconds(), 0))
-            return _error(error.status, error.code, error.detail, {"Retry-After": str(wait)})
-        except SluiceError as error:
-            return _error(error.status, error.code, error.detail)
-        except Exception:  # noqa: BLE001 - the run keeps it, and raises it to its caller
-            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "The call failed.")
+        except CallRejected as error:
+            return _error(HTTPStatus.BAD_REQUEST, error.code, error.detail)
+        except Exception as error:  # noqa: BLE001 - the run keeps it, and raises it to its caller
+            return _failed_call(error)
         return _json(HTTPStatus.OK, answer.body)
 
     def _admission(self, request: web.Request) -> Admission:
@@ -187,10 +189,6 @@ class ModelGateway:
                 " or `api-key`.",
             )
         return admission
-
-
-def _failed(starting: asyncio.Task[tuple[web.AppRunner, str]]) -> bool:
-    return starting.done() and (starting.cancelled() or starting.exception() is not None)
 
 
 def _run_id(request: web.Request) -> str:
@@ -225,12 +223,18 @@ async def _no_such_path(request: web.Request) -> web.Response:
     return _error(HTTPStatus.NOT_FOUND, "not_found", f"No such path. There are: {known}.")
 
 
+def _failed_call(error: Exception) -> web.Response:
+    known = error if isinstance(error, SluiceError) else SluiceError("The call failed.")
+    status = {"ms-azureml-model-error-statuscode": str(int(known.status))}
+    return _error(HTTPStatus.FAILED_DEPENDENCY, known.code, known.detail, status)
+
+
 def _error(
     status: HTTPStatus, code: str, message: str, headers: dict[str, str] | None = None
 ) -> web.Response:
-    kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+    failed = status is HTTPStatus.FAILED_DEPENDENCY
+    kind = "server_error" if failed else "invalid_request_error"
     body: JsonValue = {"error": {"message": message, "type": kind, "code": code, "param": None}}
-    # Waiting and trying again are the orchestrator's alone.
     return _json(status, body, {"x-should-retry": "false", **(headers or {})})
 
 

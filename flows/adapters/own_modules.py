@@ -41,7 +41,9 @@ def check_names(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         name = path.stem
         is_module = path.suffix == ".py" or (path / "__init__.py").is_file()
-        if is_module and name.isidentifier() and importlib.util.find_spec(name) is not None:
+        spec = importlib.util.find_spec(name) if is_module and name.isidentifier() else None
+        # Without an origin it is a folder on sys.path that could be a package: this one, say.
+        if spec is not None and spec.origin is not None:
             raise BrokenFolder(
                 f"{path.name}: expected a name that no installed Python module has: {name!r} is one"
             )

@@ -11,8 +11,8 @@ from tests.integration.jobs_client import ended, look, submit, until
 
 async def start(api, answers: list[int], **fields) -> tuple[str, str]:
     script = uuid.uuid4().hex
-    input = {"script": script, "answers": answers}
-    status, _, record = await submit(api, "scripted", input, **fields)
+    given = {"script": script, "answers": answers}
+    status, _, record = await submit(api, "scripted", given, **fields)
     assert status == 202, record
     return record["id"], script
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
 
+import grpc
+
 from contracts.calls import CallScope, ModelAnswer, ModelCall
-from contracts.errors import DependencyUnavailable
+from contracts.errors import DependencyUnavailable, InvalidRequest
 from contracts.flows import FlowRun
 from stores.blobs import Page
 from stores.jobs import JobStore
+from stores.queues import OutgoingMessage
 from wiring import Limits, Parts
 
 
@@ -66,6 +69,10 @@ class FakeFlows:
     async def run(self, input: dict[str, Any], run: FlowRun) -> Any:
         return await self.run_flow(input, run)
 
+    def check(self, name: str, input: dict[str, Any], model: str | None) -> None:
+        if name == "unknown":
+            raise InvalidRequest("`flow` is not as expected: one of f.")
+
 
 @dataclass
 class FakeEndpoints:
@@ -79,15 +86,49 @@ class FakeEndpoints:
         return await self.answer(call, scope)
 
 
+@dataclass
+class FakeQueues:
+    """Keeps what is sent; a repeated message id within a queue is a duplicate."""
+
+    sent: dict[str, dict[str, OutgoingMessage]] = field(default_factory=dict)
+    down: bool = False
+
+    async def send(self, queue: str, message: OutgoingMessage) -> None:
+        if self.down:
+            raise DependencyUnavailable("Service Bus is down.")
+        self.sent.setdefault(queue, {}).setdefault(message.id, message)
+
+
+@dataclass
+class FakeDurableClient:
+    """Starts an instance once, as Durable Functions does."""
+
+    started: dict[str, Any] = field(default_factory=dict)
+    starts: int = 0
+
+    async def schedule_new_orchestration(self, name: str, *, input: Any, instance_id: str) -> str:
+        self.starts += 1
+        if instance_id in self.started:
+            raise grpc.RpcError("exists")
+        self.started[instance_id] = input
+        return instance_id
+
+    async def get_orchestration_state(self, instance_id: str, *, fetch_payloads: bool) -> Any:
+        return self.started.get(instance_id)
+
+
 def fake_parts(
     container: MemoryContainer,
     run_flow: RunFlow,
     endpoints: FakeEndpoints | None = None,
     flow_time: timedelta = timedelta(minutes=1),
+    queues: FakeQueues | None = None,
 ) -> Parts:
     return Parts(
         endpoints=cast(Any, endpoints),
         flows=cast(Any, FakeFlows(run_flow)),
         jobs=JobStore(cast(Any, container)),
         limits=Limits(request_bytes=1000, flow_time=flow_time),
+        queues=cast(Any, queues),
+        reply_queues=("inference-results", "*-replies"),
     )

@@ -68,7 +68,7 @@ def test_all_forms_of_the_same_wait_agree(seconds: int) -> None:
         assert math.isclose(read, seconds)
 
 
-@given(st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1)))  # noqa: DTZ001
+@given(st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1)))
 def test_any_date_is_read(date: datetime) -> None:
     header = {"retry-after": format_datetime(date, usegmt=True)}
     assert retry_after(CIMultiDict(header), NOON) is not None

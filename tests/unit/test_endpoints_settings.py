@@ -143,7 +143,7 @@ model: {}
         ("https://r.openai.azure.com", "https://r/embeddings", "url to be the base URL"),
         ("chat-aml", "chat/aml", "text that matches"),
         ("deployment: blue", "deployment: a_b", "text that matches"),
-        ("model: gpt\n", "", "a value: the field is required"),
+        ("        model: gpt\n", "", "a value: the field is required"),
         ("api_version: 2024-10-21", "api_version: a b", "text that matches"),
         ("${SECONDS}", "4000", "a number less than or equal to 3600"),
         ("1_500_000", "-1", "a number greater than 0"),

@@ -153,7 +153,7 @@ async def test_200_runs_at_once_never_mix(caplog: pytest.LogCaptureFixture) -> N
 
 
 async def test_usage_is_logged_by_flow_and_function(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="sluice.flows"):
+    with caplog.at_level(logging.DEBUG, logger="sluice.flows"):
         await Flows.load().get("summarize").run({"text": "A."}, FakeModels().run())
     assert "flow summarize: flow-summarize used 5 input and 2 output tokens" in caplog.messages
 

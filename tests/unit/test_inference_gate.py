@@ -46,7 +46,8 @@ async def test_who_gives_up_waiting_makes_room():
     gate = Gate(1)
     async with gate.passing():
         waiting = asyncio.create_task(crowd(gate, 1))
-        await asyncio.sleep(0)
+        while gate.inside < 2:
+            await asyncio.sleep(0)
         with pytest.raises(Full):
             async with gate.passing():
                 pass

@@ -30,8 +30,8 @@ sentences = _load()
     [
         ("One. Two! Three?", ["One.", "Two!", "Three?"]),
         ("It is 6,400.5 km long. So it is.", ["It is 6,400.5 km long.", "So it is."]),
-        ("Dr. Smith met Mr. Jones, i.e. His Lordship. They left.", None),
-        ('"Stop!" He ran. (She did not.) The end.', ['"Stop!"', "He ran.", "(She did not.)", "The end."]),
+        ("Dr. Smith met Mr. Jones. They left.", ["Dr. Smith met Mr. Jones.", "They left."]),
+        ('"Stop!" He ran. (I did not.) End', ['"Stop!"', "He ran.", "(I did not.)", "End"]),
         ("A line\nthat goes on. Next", ["A line that goes on.", "Next"]),
         ("A heading:\n\n- one thing\n- another thing", ["one thing", "another thing"]),
         ("[1] First. Still first.\n[2] Second.", ["First.", "Still first.", "Second."]),
@@ -41,8 +41,6 @@ sentences = _load()
     ],
 )  # fmt: skip
 def test_split(text, expected):
-    if expected is None:
-        expected = ["Dr. Smith met Mr. Jones, i.e. His Lordship.", "They left."]
     assert sentences.split(text) == expected
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from durabletask import task
 
-from contracts.jobs import JobStep, JobTicket
-from contracts.names import CANCEL_EVENT, RUN_JOB_ACTIVITY
+from contracts.jobs import JobStep, JobTicket, ReplyAddress
+from contracts.names import CANCEL_EVENT, PUBLISH_REPLY_ACTIVITY, RUN_JOB_ACTIVITY
 from contracts.states import JobStatus
 from orchestrators.job import FIRST_BACKOFF, LONGEST_BACKOFF, MOST_RETRIES, job
 
@@ -25,6 +25,7 @@ class Context:
         self.cancelled: task.CancellableTask[Any] = task.CancellableTask()
         self.activities: list[tuple[str, Any]] = []
         self.run: task.CompletableTask[Any] = task.CompletableTask()
+        self.reply: task.CompletableTask[Any] = task.CompletableTask()
         self.timers: list[tuple[datetime, task.TimerTask]] = []
         self.custom_status: dict[str, Any] = {}
         self.continued_with: dict[str, Any] | None = None
@@ -36,7 +37,7 @@ class Context:
 
     def call_activity(self, name: str, *, input: Any, retry_policy: task.RetryPolicy) -> Any:
         self.activities.append((name, input))
-        return self.run
+        return self.run if name == RUN_JOB_ACTIVITY else self.reply
 
     def create_timer(self, fire_at: datetime) -> task.TimerTask:
         timer = task.TimerTask()
@@ -178,3 +179,32 @@ def test_an_activity_that_could_not_work_at_all_fails_the_job_with_a_reason():
     assert end.value.value["status"] == "failed"
     assert end.value.value["error"]["code"] == "internal_error"
     assert "boom" not in str(end.value.value)
+
+
+REPLY = ReplyAddress(queue="inference-results", correlation_id="c")
+
+
+@pytest.mark.parametrize("how", ["succeeded", "failed", "cancelled", "expired"])
+def test_every_end_of_a_job_is_replied_once_when_a_reply_is_wanted(how):
+    run = Run(ticket(reply=REPLY, deadline_at=START + timedelta(days=1)))
+    if how == "cancelled":
+        run.complete(run.context.cancelled)
+    elif how == "expired":
+        run.complete(run.context.timers[0][1])
+    else:
+        run.complete(run.context.run, step(status=JobStatus(how)))
+
+    name, outcome = run.context.activities[-1]
+    assert name == PUBLISH_REPLY_ACTIVITY
+    assert outcome["status"] == how
+    assert outcome["ticket"]["reply"]["correlation_id"] == "c"
+    run.complete(run.context.reply)
+    assert run.output == outcome
+    assert [name for name, _ in run.context.activities].count(PUBLISH_REPLY_ACTIVITY) == 1
+
+
+def test_a_reply_survives_the_waits_of_its_job():
+    run = Run(ticket(reply=REPLY))
+    run.complete(run.context.run, step(wait_for="capacity", wait_until=START))
+    run.complete(run.context.timers[0][1])
+    assert run.context.continued_with["reply"]["queue"] == "inference-results"

@@ -7,9 +7,18 @@ from durabletask.client import OrchestrationState, OrchestrationStatus
 
 from contracts.calls import Attempt, Usage
 from contracts.errors import NoCapacity
-from contracts.jobs import AcceptedJob, JobOutcome, JobRequest, JobTicket, JobWait
+from contracts.jobs import (
+    INLINE_RESULT_BYTES,
+    AcceptedJob,
+    JobOutcome,
+    JobRequest,
+    JobTicket,
+    JobWait,
+    fits,
+    job_record,
+)
 from contracts.states import JobStatus
-from triggers.records import INLINE_RESULT_BYTES, inline, job_record, outcome_of
+from triggers.records import outcome_of, standing
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 JOB = AcceptedJob(
@@ -55,7 +64,7 @@ def state(status: OrchestrationStatus, *, output=None, custom=None) -> Orchestra
 
 
 def test_a_job_that_has_not_begun_is_queued():
-    record = job_record(JOB, state(OrchestrationStatus.PENDING))
+    record = job_record(JOB, standing(state(OrchestrationStatus.PENDING)))
     assert record.status is JobStatus.QUEUED
     assert record.started_at is None
     assert record.timing.queue_seconds is None
@@ -70,7 +79,7 @@ def test_a_waiting_job_says_until_when_and_why():
         until=until,
         reason=NoCapacity("All deployments of `embed` throttle.", until).problem(),
     )
-    record = job_record(JOB, state(OrchestrationStatus.RUNNING, custom=wait))
+    record = job_record(JOB, standing(state(OrchestrationStatus.RUNNING, custom=wait)))
 
     assert record.status is JobStatus.WAITING_FOR_CAPACITY
     assert record.progress.resumes_at == until
@@ -81,7 +90,9 @@ def test_a_waiting_job_says_until_when_and_why():
 
 def test_an_ended_job_shows_its_result_usage_and_where_its_time_went():
     outcome = JobOutcome(status=JobStatus.SUCCEEDED, ended_at=NOW, ticket=TICKET, result_bytes=10)
-    record = job_record(JOB, state(OrchestrationStatus.COMPLETED, output=outcome), b'{"n": [1]}')
+    record = job_record(
+        JOB, standing(state(OrchestrationStatus.COMPLETED, output=outcome)), b'{"n": [1]}'
+    )
 
     assert record.status is JobStatus.SUCCEEDED
     assert record.result == {"n": [1]}
@@ -101,7 +112,7 @@ def test_an_ended_job_shows_its_result_usage_and_where_its_time_went():
 )
 def test_an_orchestration_ended_from_outside_is_an_ended_job_with_a_reason(status, shown):
     custom = JobWait(status=JobStatus.RUNNING, ticket=TICKET)
-    record = job_record(JOB, state(status, custom=custom))
+    record = job_record(JOB, standing(state(status, custom=custom)))
     assert record.status is shown
     assert record.error is not None
     assert record.attempts == [ATTEMPT, ATTEMPT]
@@ -112,9 +123,8 @@ def test_an_orchestration_ended_from_outside_is_an_ended_job_with_a_reason(statu
 )
 def test_large_results_are_fetched_apart(size, is_inline):
     outcome = JobOutcome(status=JobStatus.SUCCEEDED, ended_at=NOW, ticket=TICKET, result_bytes=size)
-    assert inline(outcome) is is_inline
+    assert fits(outcome) is is_inline
 
 
 def test_a_running_job_has_no_outcome():
     assert outcome_of(state(OrchestrationStatus.RUNNING)) is None
-    assert not inline(None)

@@ -27,7 +27,9 @@ def connection_type(classes: Iterable[str]) -> str | None:
     return next(iter([*supported, *found]), None)
 
 
-def add(connections: Connections, file: YamlFile, name: object, kind: str, *path: str | int) -> str:
+def add_connection(
+    connections: Connections, file: YamlFile, name: object, kind: str, *path: str | int
+) -> str:
     """Note that the field at `path` names a connection of this type; the name.
 
     Raises BrokenFolder.

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field
 
 from contracts.calls import JsonObject
 from contracts.flows import FlowInfo
+from endpoints.marked_yaml import FieldPath
 from flows.adapters.folder import YamlFile, object_schema, read_text, read_yaml
-from flows.adapters.promptflow.connections import Connections, add, connection_type
+from flows.adapters.promptflow.connections import Connections, add_connection, connection_type
 from flows.adapters.promptflow.definition import (
     CommonFile,
     Definition,
@@ -28,18 +29,23 @@ class _Source(BaseModel):
     path: str = ""
 
 
-class _Node(BaseModel):
-    name: str
+class _Work(BaseModel):
+    """What a node does; its name stands elsewhere."""
+
     type: str = "python"
     source: _Source = _Source()
     inputs: JsonObject = {}
     connection: str | None = None
     provider: str | None = None
+
+
+class _Node(_Work):
+    name: str
     use_variants: bool = False
 
 
 class _Variant(BaseModel):
-    node: JsonObject
+    node: _Work
 
 
 class _Variants(BaseModel):
@@ -80,7 +86,7 @@ def read(folder: Path) -> Definition:
     )
 
 
-def _nodes(file: YamlFile, dag: _DagFile) -> Iterator[tuple[tuple[str | int, ...], _Node]]:
+def _nodes(file: YamlFile, dag: _DagFile) -> Iterator[tuple[FieldPath, _Work]]:
     """The nodes with their places; for one with variants, its default variant."""
     for index, node in enumerate(dag.nodes):
         if not node.use_variants:
@@ -90,18 +96,13 @@ def _nodes(file: YamlFile, dag: _DagFile) -> Iterator[tuple[tuple[str | int, ...
         if variants is None or variants.default_variant_id not in variants.variants:
             raise file.broken("expected its default variant under node_variants", "nodes", index)
         chosen = variants.default_variant_id
-        body = {**variants.variants[chosen].node, "name": node.name}
-        yield (
-            ("node_variants", node.name, "variants", chosen, "node"),
-            _Node.model_validate(body),
-        )
+        place = ("node_variants", node.name, "variants", chosen, "node")
+        yield place, variants.variants[chosen].node
 
 
-def _tool(
-    folder: Path, file: YamlFile, node: _Node, path: tuple[str | int, ...]
-) -> list[Parameter]:
+def _tool(folder: Path, file: YamlFile, node: _Work, path: FieldPath) -> list[Parameter]:
     """The parameters of a node's one tool; those of its class's constructor first."""
-    if node.source.type != "code":
+    if node.source.type != "code" or not node.source.path:
         raise file.broken("expected a tool in a file of the folder", *path, "source", "type")
     tools = list(read_python(folder, node.source.path).decorated("tool"))
     if len(tools) != 1:
@@ -115,22 +116,22 @@ def _tool(
 def _connect(
     connections: Connections,
     file: YamlFile,
-    node: _Node,
+    node: _Work,
     parameter: Parameter,
-    path: tuple[str | int, ...],
+    path: FieldPath,
 ) -> None:
     kind = connection_type(parameter.classes)
     if kind is not None and (parameter.required or parameter.name in node.inputs):
         given = node.inputs.get(parameter.name)
-        add(connections, file, given, kind, *path, "inputs", parameter.name)
+        add_connection(connections, file, given, kind, *path, "inputs", parameter.name)
 
 
 def _prompt(
     connections: Connections,
     folder: Path,
     file: YamlFile,
-    node: _Node,
-    path: tuple[str | int, ...],
+    node: _Work,
+    path: FieldPath,
 ) -> None:
     """A node that renders a prompt, and for type llm sends it."""
     if node.type not in ("llm", "prompt"):
@@ -147,4 +148,4 @@ def _prompt(
     if node.type == "llm":
         azure = node.provider == "AzureOpenAI" or "deployment_name" in node.inputs
         kind = "AzureOpenAIConnection" if azure else "OpenAIConnection"
-        add(connections, file, node.connection, kind, *path, "connection")
+        add_connection(connections, file, node.connection, kind, *path, "connection")

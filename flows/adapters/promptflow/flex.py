@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, JsonValue
 from contracts.calls import JsonObject
 from contracts.flows import FlowInfo
 from flows.adapters.folder import YamlFile, object_schema, read_yaml
-from flows.adapters.promptflow.connections import Connections, add, connection_type
+from flows.adapters.promptflow.connections import Connections, add_connection, connection_type
 from flows.adapters.promptflow.definition import (
     CommonFile,
     Definition,
@@ -113,11 +113,13 @@ class _Init:
         given = self._value(parameter)
         kind = connection_type(parameter.classes)
         if kind is not None:
-            self.named[parameter.name] = add(self.connections, self._file, given, kind, *path)
+            self.named[parameter.name] = add_connection(
+                self.connections, self._file, given, kind, *path
+            )
         elif configured := sorted(parameter.classes & MODEL_CONFIGURATIONS.keys()):
             named = given.get("connection") if isinstance(given, dict) else None
             kind = MODEL_CONFIGURATIONS[configured[0]]
-            add(self.connections, self._file, named, kind, *path, "connection")
+            add_connection(self.connections, self._file, named, kind, *path, "connection")
             self.configurations.add(parameter.name)
         elif given is None and parameter.required:
             raise self._file.broken("expected a value for the class's constructor", *path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -11,9 +12,9 @@ from contracts.calls import JsonObject
 from contracts.flows import FlowInfo, FlowRun
 from flows.adapters.calls import ModelCalls
 from flows.adapters.model_gateway import ModelGateway
+from flows.adapters.once import Once
 from flows.adapters.promptflow.definition import Definition
 from flows.adapters.promptflow.sdk import prepare
-from flows.adapters.shared import Once
 
 if TYPE_CHECKING:  # it imports the SDK
     from flows.adapters.promptflow.executors import Executor
@@ -54,7 +55,8 @@ class PromptFlow:
     async def _built(self, url: str) -> Executor:
         if self._executor is None or self._executor[0] != url:
             key = self._gateway.flow_key(self.info.name)
-            self._executor = url, Once(lambda: _build(self._definition, url, key))
+            build = partial(_build, self._definition, url, key)
+            self._executor = url, Once(partial(asyncio.to_thread, build))
         return await self._executor[1].get()
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import pkgutil
 import sys
 import threading
+from contextlib import nullcontext
 from types import ModuleType
+
+from contracts.errors import Misconfigured
 
 _preparing = threading.Lock()
 _prepared = threading.Event()
 
 
 def prepare() -> None:
-    """Call before the first import of `promptflow`. Raises ImportError when it is not installed."""
+    """Call before the first import of `promptflow`. Raises Misconfigured where there is none."""
     with _preparing:
         if not _prepared.is_set():
             _prepare()
@@ -25,6 +29,7 @@ def _prepare() -> None:
     namespace = _without_devkit()
     _without_logs()
     _without_captured_output()
+    _without_chdir()
     # What flows written for an older PromptFlow import from its top.
     core = importlib.import_module("promptflow.core")
     for name in ("tool", "ToolProvider", "log_metric"):
@@ -42,8 +47,11 @@ def _without_devkit() -> ModuleType:
     if "promptflow" not in sys.modules:
         spec = importlib.util.find_spec("promptflow")
         if spec is None:
-            raise ImportError("promptflow-core is not installed")
-        sys.modules["promptflow"] = importlib.util.module_from_spec(spec)
+            raise Misconfigured(
+                "PromptFlow flows need the package promptflow-core: add it to requirements.txt."
+            )
+        namespace = sys.modules["promptflow"] = importlib.util.module_from_spec(spec)
+        namespace.__path__ = pkgutil.extend_path(namespace.__path__, "promptflow")
     return sys.modules["promptflow"]
 
 
@@ -84,6 +92,12 @@ def _without_captured_output() -> None:
     """It swaps `sys.stdout` for each run; runs that overlap put back each other's, for good."""
     log_manager = importlib.import_module("promptflow._core.log_manager")
     setattr(log_manager, "NodeLogManager", _NoNodeLog)  # noqa: B010 - for mypy it has no such name
+
+
+def _without_chdir() -> None:
+    """It changes the working directory, which is the whole process's, while it builds a flow."""
+    context_utils = importlib.import_module("promptflow._utils.context_utils")
+    setattr(context_utils, "_change_working_dir", nullcontext)  # noqa: B010 - as above
 
 
 def _without_exit() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -11,8 +13,9 @@ from contracts.calls import JsonObject
 from contracts.errors import FlowFailed
 from contracts.flows import FlowInfo, FlowRun
 from flows.adapters.calls import ModelCalls
+from flows.adapters.once import Once
 from flows.adapters.semantic_kernel.prompt import Prompt
-from flows.adapters.shared import Once, Redact
+from flows.adapters.shared import Redact
 
 if TYPE_CHECKING:  # it imports the SDK
     from flows.adapters.semantic_kernel.kernel import PromptFunction
@@ -24,7 +27,9 @@ class SemanticKernelFlow:
     def __init__(self, prompt: Prompt, redact: Redact) -> None:
         self.info: FlowInfo = prompt.info
         self._prompt = prompt
-        self._function: Once[PromptFunction] = Once(lambda: _build(prompt, redact))
+        self._function: Once[PromptFunction] = Once(
+            partial(asyncio.to_thread, _build, prompt, redact)
+        )
 
     async def run(self, input: JsonObject, run: FlowRun) -> JsonValue:
         calls = ModelCalls(self.info, run)

@@ -122,7 +122,7 @@ def _shared_kernel(redact: Redact) -> Kernel:
     ) -> None:
         await next(context)
         for usage in _usages(context):
-            _log.info(
+            _log.debug(
                 "flow %s: %s used %s input and %s output tokens",
                 _calls.get().info.name,
                 context.function.fully_qualified_name,

@@ -16,13 +16,17 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from contracts.errors import Misconfigured
+from contracts.names import RESULTS_QUEUE, SERVICE_BUS_CONNECTION
 from endpoints.invoke import Endpoints
 from endpoints.settings import SettingsError
 from flows.registry import Flows
 from stores.blobs import Container, StorageAccount
 from stores.jobs import JobStore
+from stores.queues import Namespace, Queues
 
-ROOT = Path(__file__).parent
+DEFAULT_REPLY_QUEUES = f"{RESULTS_QUEUE},*-replies"
+
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,10 @@ class Parts:
     flows: Flows
     jobs: JobStore
     limits: Limits
+    queues: Queues | None = None
+    """None when the app has no Service Bus."""
+    reply_queues: tuple[str, ...] = ()
+    """Patterns of the queues that callers may have replies sent to."""
 
 
 @cache
@@ -60,13 +68,28 @@ def build(environ: Mapping[str, str]) -> Parts:
     service = storage_account(environ).open()
     return Parts(
         endpoints=endpoints,
-        flows=Flows.load(Path(environ.get("SLUICE_FLOWS") or ROOT / "flows")),
+        flows=Flows.load(
+            Path(environ.get("SLUICE_FLOWS") or ROOT / "flows"), models=endpoints.models
+        ),
         jobs=JobStore(Container(service, environ.get("SLUICE_JOBS_CONTAINER") or "sluice-jobs")),
         limits=Limits(
             request_bytes=_setting(environ, "SLUICE_MAX_REQUEST_BYTES", int, 20_000_000),
             flow_time=_setting(environ, "SLUICE_FLOW_TIMEOUT", timedelta, timedelta(minutes=30)),
         ),
+        queues=_queues(environ),
+        reply_queues=tuple(
+            pattern.strip().lower()
+            for pattern in (environ.get("SLUICE_REPLY_QUEUES") or DEFAULT_REPLY_QUEUES).split(",")
+        ),
     )
+
+
+def _queues(environ: Mapping[str, str]) -> Queues | None:
+    if connection := environ.get(SERVICE_BUS_CONNECTION):
+        return Queues(Namespace(connection_string=connection))
+    if host := environ.get(f"{SERVICE_BUS_CONNECTION}__fullyQualifiedNamespace"):
+        return Queues(Namespace(host=host))
+    return None
 
 
 def storage_account(environ: Mapping[str, str]) -> StorageAccount:

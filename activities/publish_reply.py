@@ -1,0 +1,55 @@
+"""Announce a job's end on the queue that its producer named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import azure.durable_functions as df
+
+import wiring
+from contracts.errors import Misconfigured
+from contracts.jobs import AcceptedJob, JobOutcome, ReplyAddress, fits, job_record
+from contracts.names import PUBLISH_REPLY_ACTIVITY
+from stores.queues import OutgoingMessage
+from wiring import Parts
+
+bp = df.Blueprint()
+
+INLINE_REPLY_BYTES = 180_000
+"""A larger result is sent as a link: the smallest tier takes messages of 256 KB in all."""
+
+
+@bp.activity_trigger(input_name="outcome", activity=PUBLISH_REPLY_ACTIVITY)
+async def publish_reply(outcome: dict[str, Any]) -> None:
+    """JobOutcome in; the job's record is sent to the reply address of its ticket."""
+    await publish(wiring.parts(), JobOutcome.model_validate(outcome))
+
+
+async def publish(parts: Parts, outcome: JobOutcome) -> None:
+    """Send the reply. Its message id is the job's id: sent again, it is a duplicate.
+
+    Raises DependencyUnavailable when storage or Service Bus cannot be used.
+    """
+    ticket = outcome.ticket
+    if parts.queues is None or ticket.reply is None:
+        raise Misconfigured("The job asks for a reply, but no ServiceBusConnection is set.")
+    job = await parts.jobs.get_request(ticket.tenant, ticket.id)
+    if job is None:
+        return  # removed by retention: there is nothing left to tell
+    await parts.queues.send(ticket.reply.queue, await _message(parts, job, outcome, ticket.reply))
+
+
+async def _message(
+    parts: Parts, job: AcceptedJob, outcome: JobOutcome, reply: ReplyAddress
+) -> OutgoingMessage:
+    result = None
+    if fits(outcome, INLINE_REPLY_BYTES):
+        result = await parts.jobs.get_result(job.tenant, job.id)
+    record = job_record(job, outcome, result)
+    return OutgoingMessage(
+        id=job.id,
+        body=record.model_dump_json().encode(),
+        correlation_id=reply.correlation_id,
+        session_id=reply.session_id,
+        properties={"job_id": job.id, "status": record.status, **reply.trace},
+    )

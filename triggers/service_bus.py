@@ -1,0 +1,167 @@
+"""The Service Bus door: jobs from the queue `inference-requests`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Literal
+
+import azure.durable_functions as df
+import azure.functions as func
+from pydantic import BaseModel, ConfigDict
+
+import wiring
+from contracts.errors import InvalidRequest, Misconfigured, PayloadTooLarge, Settle, SluiceError
+from contracts.jobs import DEFAULT_TENANT, JobRequest, Rejection, ReplyAddress
+from contracts.names import (
+    REJECTED_QUEUE,
+    REQUESTS_QUEUE,
+    RESULTS_QUEUE,
+    SERVICE_BUS_CONNECTION,
+)
+from stores.queues import OutgoingMessage
+from triggers.door import parse_json
+from triggers.submission import Caller, check_reply_queue, submit
+from wiring import Parts
+
+bp = df.Blueprint()
+
+_log = logging.getLogger("sluice.triggers")
+
+LONGEST_BACKOFF_SECONDS = 30.0
+"""Well within the queue's lock of a minute, which the host renews besides."""
+
+TRACE_PROPERTIES = ("traceparent", "tracestate", "Diagnostic-Id")
+
+
+class CloudEvent(BaseModel):
+    """A CloudEvents 1.0 envelope in structured mode; attributes that are not used are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    data: JobRequest
+
+
+@bp.function_name("receive_job")
+@bp.service_bus_queue_trigger(
+    arg_name="message", queue_name=REQUESTS_QUEUE, connection=SERVICE_BUS_CONNECTION
+)
+@bp.durable_client_input(client_name="client")
+async def receive_job(message: func.ServiceBusMessage, client: df.DurableFunctionsClient) -> None:
+    """Start the job that a message asks for. Returns as soon as it is durably started.
+
+    Returning completes the message; raising abandons it, and after the queue's maximum
+    delivery count it is dead-lettered.
+    """
+    await receive(wiring.parts(), client, message)
+
+
+async def receive(
+    parts: Parts, client: df.DurableFunctionsClient, message: func.ServiceBusMessage
+) -> None:
+    """Start the job, or reject what can never be one. Raises when a later delivery may do."""
+    try:
+        await _start(parts, client, message)
+    except SluiceError as error:
+        if error.settle is Settle.ABANDON:
+            await _back_off(message)
+            raise
+        await _reject(parts, message, error)
+
+
+async def _start(
+    parts: Parts, client: df.DurableFunctionsClient, message: func.ServiceBusMessage
+) -> None:
+    body = message.get_body()
+    if len(body) > parts.limits.request_bytes:
+        raise PayloadTooLarge(
+            f"The message has {len(body):,} bytes; at most {parts.limits.request_bytes:,} are"
+            " taken."
+        )
+    request = read_request(body, message.content_type)
+    if message.reply_to:
+        check_reply_queue(parts, message.reply_to)
+    reply = _reply_address(message, request)
+    await submit(parts, client, request, Caller(DEFAULT_TENANT, _idempotency_key(message), reply))
+
+
+def read_request(body: bytes, content_type: str | None) -> JobRequest:
+    """The job that a body asks for: as `POST /v1/jobs` takes it, or in a CloudEvents envelope.
+
+    A CloudEvent in binary mode has its attributes in properties and the job as its body, so
+    it needs nothing of its own (CloudEvents AMQP binding 1.0.2, section 3.1). Raises
+    InvalidRequest naming each field.
+    """
+    if (content_type or "").lower().startswith("application/cloudevents"):
+        return parse_json(body, CloudEvent).data
+    return parse_json(body, JobRequest)
+
+
+def _reply_address(message: func.ServiceBusMessage, request: JobRequest) -> ReplyAddress:
+    return ReplyAddress(
+        queue=message.reply_to or request.reply_to or RESULTS_QUEUE,
+        correlation_id=message.correlation_id or _idempotency_key(message),
+        session_id=message.reply_to_session_id,
+        trace=_trace(message.application_properties or {}),
+    )
+
+
+def _error_reply_queue(parts: Parts, message: func.ServiceBusMessage) -> str:
+    try:
+        check_reply_queue(parts, message.reply_to or RESULTS_QUEUE)
+    except InvalidRequest:
+        return RESULTS_QUEUE
+    return message.reply_to or RESULTS_QUEUE
+
+
+def _trace(properties: Mapping[str, object]) -> dict[str, str]:
+    return {
+        name: value
+        for name in TRACE_PROPERTIES
+        if isinstance(value := properties.get(name), str) and len(value) <= 512
+    }
+
+
+def _idempotency_key(message: func.ServiceBusMessage) -> str:
+    """The message's id; for a producer that sets none, what is stable over its deliveries."""
+    return message.message_id or f"{REQUESTS_QUEUE}#{message.sequence_number}"
+
+
+async def _back_off(message: func.ServiceBusMessage) -> None:
+    """Hold the message a while: abandoned at once, it would be delivered again at once."""
+    deliveries = message.delivery_count or 1
+    await asyncio.sleep(min(2.0 ** (deliveries - 1), LONGEST_BACKOFF_SECONDS))
+
+
+async def _reject(parts: Parts, message: func.ServiceBusMessage, error: SluiceError) -> None:
+    """Tell the producer, and keep the original with the reason, each once."""
+    if parts.queues is None:
+        raise Misconfigured("A message came, but no ServiceBusConnection is set.")
+    _log.warning("message rejected: %s", error.code)
+    key = _idempotency_key(message)
+    properties = {"code": error.code, "reason": error.detail[:1024]}
+    await parts.queues.send(
+        REJECTED_QUEUE,
+        OutgoingMessage(
+            id=key,
+            body=message.get_body(),
+            content_type=message.content_type or "application/octet-stream",
+            correlation_id=message.correlation_id,
+            properties=properties,
+        ),
+    )
+    await parts.queues.send(
+        _error_reply_queue(parts, message),
+        OutgoingMessage(
+            id=f"{key}-rejected"[:128],
+            body=Rejection(error=error.problem()).model_dump_json(exclude_none=True).encode(),
+            correlation_id=message.correlation_id or key,
+            session_id=message.reply_to_session_id,
+            properties={"status": "rejected", **_trace(message.application_properties or {})},
+        ),
+    )
