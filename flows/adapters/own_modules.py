@@ -32,8 +32,10 @@ def own_modules(folder: Path) -> Iterator[None]:
             sys.dont_write_bytecode = writes_nothing
             # An SDK may have put the folder there again.
             sys.path[:] = [entry for entry in sys.path if entry != str(folder)]
-            for name in [name for name, module in sys.modules.items() if _of(folder, module)]:
-                del sys.modules[name]
+            # A copy: other threads go on importing meanwhile.
+            for name, module in list(sys.modules.items()):
+                if _of(folder, module):
+                    del sys.modules[name]
 
 
 def check_names(folder: Path) -> None:
