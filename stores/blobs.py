@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,13 @@ from azure.core.exceptions import (
     ResourceExistsError,
     ResourceNotFoundError,
 )
-from azure.storage.blob import ContentSettings
-from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from contracts.errors import DependencyUnavailable, InvalidRequest
 from contracts.problems import FieldProblem
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # half a second of imports, left to the first request
     from azure.core.credentials_async import AsyncTokenCredential
+    from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 
 _log = logging.getLogger("sluice.stores")
@@ -45,6 +45,8 @@ class StorageAccount:
 
     def open(self) -> BlobServiceClient:
         """A client that retries nothing: waiting is the orchestrator's."""
+        from azure.storage.blob.aio import BlobServiceClient
+
         if self.connection_string is not None:
             return BlobServiceClient.from_connection_string(
                 self.connection_string, retry_total=0, logging_enable=False
@@ -67,10 +69,14 @@ class Container:
     Every method raises DependencyUnavailable when the account cannot be used.
     """
 
-    def __init__(self, service: BlobServiceClient, name: str) -> None:
-        self._service = service
-        self._client: ContainerClient = service.get_container_client(name)
+    def __init__(self, open_service: Callable[[], BlobServiceClient], name: str) -> None:
+        """`open_service` is called once, when the container is first used."""
+        self._open_service = open_service
         self._name = name
+
+    @cached_property
+    def _client(self) -> ContainerClient:
+        return self._open_service().get_container_client(self._name)
 
     async def put(self, name: str, data: bytes, *, content_type: str = "application/json") -> None:
         """Write a blob, over what is there."""
@@ -128,6 +134,8 @@ class Container:
                 await self._upload(name, data, content_type, overwrite=overwrite)
 
     async def _upload(self, name: str, data: bytes, content_type: str, *, overwrite: bool) -> None:
+        from azure.storage.blob import ContentSettings
+
         await self._client.upload_blob(
             name,
             data,

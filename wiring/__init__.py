@@ -6,6 +6,7 @@ explains each.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from flows.registry import Flows
 from stores.blobs import Container, StorageAccount
 from stores.jobs import JobStore
 from stores.queues import Namespace, Queues
+
+_log = logging.getLogger("sluice.wiring")
 
 DEFAULT_REPLY_QUEUES = f"{RESULTS_QUEUE},*-replies"
 
@@ -57,6 +60,17 @@ def parts() -> Parts:
     return build(os.environ)
 
 
+def check() -> None:
+    """Build the parts now, so that what is wrong with the settings is logged at start.
+
+    The app starts all the same: /healthz and every door then say what is wrong.
+    """
+    try:
+        parts()
+    except Misconfigured as error:
+        _log.critical("The app is not set up: %s", error.detail)
+
+
 def build(environ: Mapping[str, str]) -> Parts:
     """The parts that these settings describe."""
     try:
@@ -65,13 +79,15 @@ def build(environ: Mapping[str, str]) -> Parts:
         )
     except SettingsError as error:
         raise Misconfigured(str(error)) from error
-    service = storage_account(environ).open()
+    account = storage_account(environ)
     return Parts(
         endpoints=endpoints,
         flows=Flows.load(
             Path(environ.get("SLUICE_FLOWS") or ROOT / "flows"), models=endpoints.models
         ),
-        jobs=JobStore(Container(service, environ.get("SLUICE_JOBS_CONTAINER") or "sluice-jobs")),
+        jobs=JobStore(
+            Container(account.open, environ.get("SLUICE_JOBS_CONTAINER") or "sluice-jobs")
+        ),
         limits=Limits(
             request_bytes=_setting(environ, "SLUICE_MAX_REQUEST_BYTES", int, 20_000_000),
             flow_time=_setting(environ, "SLUICE_FLOW_TIMEOUT", timedelta, timedelta(minutes=30)),

@@ -15,7 +15,7 @@ from stores.jobs import JobStore, KeyClaim
 @pytest.fixture
 async def container(stack):
     async with StorageAccount(connection_string=stack.blob).open() as service:
-        yield Container(service, f"test-{uuid.uuid4().hex}")
+        yield Container(lambda: service, f"test-{uuid.uuid4().hex}")
 
 
 async def test_a_container_is_made_when_it_is_first_written_to(container):
@@ -68,7 +68,7 @@ async def test_an_account_that_is_not_there_is_told_as_such(unused_tcp_port):
         f"BlobEndpoint=http://127.0.0.1:{unused_tcp_port}/a;"
     )
     async with StorageAccount(connection_string=connection).open() as service:
-        container = Container(service, "c")
+        container = Container(lambda: service, "c")
         for attempt in (container.get("x"), container.put("x", b""), container.put_new("x", b"")):
             with pytest.raises(DependencyUnavailable, match="Nothing was lost"):
                 await attempt

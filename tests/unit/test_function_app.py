@@ -46,7 +46,8 @@ def test_doors_to_jobs_need_a_key_and_get_a_durable_client(name):
 def test_importing_the_app_loads_no_flow_sdk():
     code = (
         "import sys, function_app;"
-        "heavy = ('semantic_kernel', 'promptflow', 'openai', 'azure.identity', 'numpy');"
+        "heavy = ('semantic_kernel', 'promptflow', 'openai', 'azure.identity', 'numpy',"
+        " 'azure.storage', 'azure.servicebus');"
         "print([name for name in heavy if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
