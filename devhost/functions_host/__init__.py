@@ -6,6 +6,7 @@
     routes, http_trigger          HTTP triggers
     hub_link, durable_*, webhooks Durable Functions: work items, client binding, HTTP API
     schedule, timers              timer triggers
+    service_bus_*                 Service Bus triggers, from any namespace
     pumps                         which binding types are served, and by what
     server, reload, cli           the process
 

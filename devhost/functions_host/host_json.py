@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from devhost.functions_host.json_config import Section, read_section
@@ -40,9 +41,24 @@ class DurableConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceBusConfig:
+    prefetch: int = 0
+    """Messages that a receiver takes ahead of the calls."""
+    max_calls: int = 16
+    """Calls that run at the same time for one trigger without sessions."""
+    max_sessions: int = 8
+    """Sessions that are worked on at the same time, each one message after the other."""
+    max_lock_renewal: timedelta = timedelta(minutes=5)
+    session_idle: timedelta = timedelta(minutes=1)
+    """A session without a message for so long is left for another."""
+    auto_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class HostConfig:
     http: HttpConfig = field(default_factory=HttpConfig)
     durable: DurableConfig = field(default_factory=DurableConfig)
+    service_bus: ServiceBusConfig = field(default_factory=ServiceBusConfig)
 
 
 def read_host_config(path: Path) -> HostConfig:
@@ -55,6 +71,7 @@ def read_host_config(path: Path) -> HostConfig:
     return HostConfig(
         http=_http(extensions.section("http")),
         durable=_durable(extensions.section("durableTask")),
+        service_bus=_service_bus(extensions.section("serviceBus")),
     )
 
 
@@ -94,4 +111,16 @@ def _durable(section: Section) -> DurableConfig:
         max_message_bytes=None
         if message_bytes is None
         else section.integer("maxGrpcMessageSizeInBytes", 0, minimum=1),
+    )
+
+
+def _service_bus(section: Section) -> ServiceBusConfig:
+    defaults = ServiceBusConfig()
+    return ServiceBusConfig(
+        prefetch=section.integer("prefetchCount", defaults.prefetch, minimum=0),
+        max_calls=section.integer("maxConcurrentCalls", defaults.max_calls, minimum=1),
+        max_sessions=section.integer("maxConcurrentSessions", defaults.max_sessions, minimum=1),
+        max_lock_renewal=section.timespan("maxAutoLockRenewalDuration", defaults.max_lock_renewal),
+        session_idle=section.timespan("sessionIdleTimeout", defaults.session_idle),
+        auto_complete=section.flag("autoCompleteMessages", defaults.auto_complete),
     )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
+
+
+_TIMESPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):([0-5]?\d):([0-5]?\d)")
 
 
 class SettingsError(Exception):
@@ -48,6 +53,17 @@ class Section:
         if not isinstance(value, bool):
             raise self.wrong(name, "true or false", value)
         return value
+
+    def timespan(self, name: str, default: timedelta) -> timedelta:
+        """A length of time as .NET writes it: `[days.]hours:minutes:seconds`."""
+        value = self.values.get(name)
+        if value is None:
+            return default
+        found = _TIMESPAN.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise self.wrong(name, 'a time such as "00:05:00"', value)
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
     def wrong(self, name: str, expected: str, value: Json) -> SettingsError:
         got = json.dumps(value)

@@ -24,6 +24,11 @@ from devhost.functions_host.host_json import HostConfig
 from devhost.functions_host.http_endpoints import HTTP_TRIGGER
 from devhost.functions_host.hub_link import HubLink
 from devhost.functions_host.invoker import InputBindings, Invoker
+from devhost.functions_host.service_bus_triggers import (
+    SERVICE_BUS_TRIGGER,
+    triggers_of,
+    why_unserved,
+)
 from devhost.functions_host.timer_status import TimerStatus
 from devhost.functions_host.timers import TIMER_TRIGGER, TimerPump, timers_of
 
@@ -61,6 +66,8 @@ class PumpKind:
 
     trigger_types: frozenset[str]
     open: Callable[[Services, Sequence[AppFunction]], Pump]
+    why_unserved: Callable[[AppFunction, Mapping[str, str]], str | None] = lambda *_: None
+    """Asked of each function with the app settings: what is missing to serve it, if anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,19 @@ def _open_timers(services: Services, functions: Sequence[AppFunction]) -> Pump:
     return TimerPump(timers, services.invoker, TimerStatus(file))
 
 
+def _open_service_bus(services: Services, functions: Sequence[AppFunction]) -> Pump:
+    # An app without such triggers needs no SDK of Service Bus.
+    from devhost.functions_host.service_bus_pump import ServiceBusPump
+
+    config = services.config.service_bus
+    triggers = triggers_of(functions, services.environ, config)
+    return ServiceBusPump(triggers, services.invoker, config)
+
+
 PUMP_KINDS = (
     PumpKind(frozenset({ORCHESTRATION_TRIGGER, ACTIVITY_TRIGGER, ENTITY_TRIGGER}), _open_durable),
     PumpKind(frozenset({TIMER_TRIGGER}), _open_timers),
+    PumpKind(frozenset({SERVICE_BUS_TRIGGER}), _open_service_bus, why_unserved),
 )
 
 
@@ -97,21 +114,35 @@ def split_served(
     functions: Iterable[AppFunction],
     inputs: InputBindings,
     kinds: Sequence[PumpKind] = PUMP_KINDS,
+    environ: Mapping[str, str] = os.environ,
 ) -> tuple[list[AppFunction], list[Unserved]]:
     """The functions that can be served here, and the others with the reason."""
-    triggers = {HTTP_TRIGGER}.union(*(kind.trigger_types for kind in kinds))
-    bindings = {HTTP_OUTPUT, *inputs}
     served: list[AppFunction] = []
     unserved: list[Unserved] = []
     for function in functions:
-        foreign = [b.type for b in function.bindings if b.type not in bindings]
-        if function.trigger.type not in triggers:
-            unserved.append(Unserved(function, f"no {function.trigger.type} here"))
-        elif foreign:
-            unserved.append(Unserved(function, f"no {foreign[0]} binding here"))
-        else:
+        reason = _why_unserved(function, inputs, kinds, environ)
+        if reason is None:
             served.append(function)
+        else:
+            unserved.append(Unserved(function, reason))
     return served, unserved
+
+
+def _why_unserved(
+    function: AppFunction,
+    inputs: InputBindings,
+    kinds: Sequence[PumpKind],
+    environ: Mapping[str, str],
+) -> str | None:
+    trigger = function.trigger.type
+    kind = next((kind for kind in kinds if trigger in kind.trigger_types), None)
+    if kind is None and trigger != HTTP_TRIGGER:
+        return f"no {trigger} here"
+    bindings = {HTTP_OUTPUT, *inputs}
+    foreign = [b.type for b in function.bindings if b.type not in bindings]
+    if foreign:
+        return f"no {foreign[0]} binding here"
+    return None if kind is None else kind.why_unserved(function, environ)
 
 
 def open_pumps(

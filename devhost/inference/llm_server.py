@@ -16,6 +16,8 @@ import xllamacpp
 
 CONTEXT_TOKENS = 8_192
 """Shared by the requests that run at once."""
+LONGEST_ANSWER_TOKENS = 160
+"""A base model seldom ends by itself; whoever asks for more gets finish_reason length."""
 
 
 def main() -> None:
@@ -32,6 +34,7 @@ def main() -> None:
     params.hostnames = ["127.0.0.1"]
     params.port = arguments.port
     params.n_ctx = CONTEXT_TOKENS
+    params.n_predict = LONGEST_ANSWER_TOKENS
     params.n_parallel = arguments.parallel
     server = xllamacpp.Server(params)
     sys.stdout.write(f"Serving on {server.listening_address}\n")

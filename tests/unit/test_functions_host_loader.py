@@ -87,8 +87,8 @@ def test_a_new_kind_of_trigger_is_one_more_entry():
         opened.extend(functions)
         return Pump()
 
-    kinds = (*PUMP_KINDS, PumpKind(frozenset({"serviceBusTrigger"}), open_pump))
-    receiver = function(receive, "serviceBusTrigger", "message")
+    kinds = (*PUMP_KINDS, PumpKind(frozenset({"queueTrigger"}), open_pump))
+    receiver = function(receive, "queueTrigger", "message")
     served, unserved = split_served([receiver], input_bindings("{}"), kinds)
     assert (served, unserved) == ([receiver], [])
     assert isinstance(open_pumps(None, served, kinds)[0], Pump)

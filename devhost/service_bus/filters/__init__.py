@@ -1,0 +1,1 @@
+"""Which messages a subscription takes: correlation filters, and a stated part of SQL filters."""
