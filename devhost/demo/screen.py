@@ -42,6 +42,11 @@ class Screen:
         self._drawn = len(lines)
         self.line(up + "\n".join(lines))
 
+    def forget(self) -> None:
+        """Begin anew with other jobs."""
+        self._statuses.clear()
+        self._drawn = 0
+
     def answer(self, flow: str, asked: str, answer: str, job: Job) -> None:
         self._result("✓", "32", flow, asked, answer)
         deployments = list(dict.fromkeys(attempt.deployment for attempt in job.attempts))

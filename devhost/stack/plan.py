@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contracts.names import SERVICE_BUS_CONNECTION
 from devhost.inference.settings import (
     Deployment,
     Endpoint,
@@ -18,13 +19,14 @@ from devhost.inference.settings import (
     openai_routes,
     scoring_routes,
 )
+from devhost.service_bus.__main__ import connection_string
 from devhost.setup.environments import AZURITE, LLM, MODELS, ROOT
 from devhost.stack.child import ChildSpec
 from devhost.stack.network import HOST, free_port, in_use
 from devhost.stack.probes import HttpOk, LogLine, PortOpen
 from devhost.stack.state import StateFolder, write_private
 
-PARTS = ("azurite", "hub", "inference", "host")
+PARTS = ("azurite", "hub", "service_bus", "inference", "host")
 
 # Azurite's built-in account; the key is public and the same everywhere.
 _ACCOUNT = "devstoreaccount1"
@@ -33,7 +35,9 @@ _ACCOUNT_KEY = (
 )
 _LLM_MODEL = "gemma-3-270m"
 _EXTRACTIVE_MODEL = "extractive-minilm"
-_LLM_PARALLEL = 4
+_LLM_PARALLEL = 2
+LONGEST_TIMEOUT_SECONDS = 180
+"""Azure ML's own limit, for a model that writes word by word on a CPU."""
 
 
 class CannotStart(Exception):
@@ -63,6 +67,8 @@ class Plan:
     http: str | None = None
     blob: str | None = None
     """Connection string."""
+    service_bus: str | None = None
+    """Connection string."""
     endpoints: dict[str, str] = field(default_factory=dict)
     """Scoring URLs, and for chat OpenAI's base URL."""
     endpoint_keys: dict[str, str] = field(default_factory=dict)
@@ -79,7 +85,9 @@ def make_plan(options: Options, state: StateFolder) -> Plan:
         _add_azurite(plan, state)
     hub_port = free_port()
     if "hub" in options.parts:
-        plan.first.append(_hub(hub_port))
+        plan.first.append(_hub(hub_port, state))
+    if "service_bus" in options.parts:
+        _add_service_bus(plan, state)
     if "inference" in options.parts:
         _add_inference(plan, state, llm=options.llm)
     if "host" in options.parts:
@@ -107,9 +115,19 @@ def _add_azurite(plan: Plan, state: StateFolder) -> None:
     plan.environment["AzureWebJobsStorage"] = plan.blob
 
 
-def _hub(port: int) -> ChildSpec:
-    command = [sys.executable, "-m", "devhost.task_hub", "--port", str(port)]
-    return ChildSpec("hub", command, PortOpen(port))
+def _hub(port: int, state: StateFolder) -> ChildSpec:
+    command = [sys.executable, "-m", "devhost.task_hub.durable", "--port", str(port)]
+    command += ["--state", str(state.data("hub"))]
+    return ChildSpec("hub", command, LogLine("Task hub ready:"))
+
+
+def _add_service_bus(plan: Plan, state: StateFolder) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "devhost.service_bus", "--port", str(port)]
+    command += ["--state", str(state.data("service_bus"))]
+    plan.first.append(ChildSpec("service_bus", command, LogLine("Service Bus ready:")))
+    plan.service_bus = connection_string(port)
+    plan.environment[SERVICE_BUS_CONNECTION] = plan.service_bus
 
 
 def _add_inference(plan: Plan, state: StateFolder, *, llm: bool) -> None:
@@ -129,7 +147,7 @@ def _add_inference(plan: Plan, state: StateFolder, *, llm: bool) -> None:
             upstream=f"http://{HOST}:{port}",
             routes=routes,
             concurrency=server.concurrency,
-            timeout_seconds=server.timeout_seconds,
+            timeout_seconds=LONGEST_TIMEOUT_SECONDS if llm else server.timeout_seconds,
         )
         key = secrets.token_urlsafe(32)
         endpoints.append(Endpoint(name=server.endpoint, key=key, deployments=[deployment]))

@@ -15,7 +15,7 @@ from devhost.setup.environments import ROOT
 from devhost.stack.child import Child, ChildFailed
 from devhost.stack.plan import CannotStart, Options, Plan, make_plan
 from devhost.stack.state import StateFolder, StateInUse, locked
-from devhost.stack.supervisor import Supervisor
+from devhost.stack.supervisor import LONGEST_DELAY_SECONDS, Supervisor
 
 logger = logging.getLogger("sluice.stack")
 
@@ -42,6 +42,13 @@ class Stack:
         if self._plan.blob is None:
             raise LookupError("this stack was started without azurite")
         return self._plan.blob
+
+    @property
+    def service_bus(self) -> str:
+        """Connection string of the namespace. Raises LookupError without one."""
+        if self._plan.service_bus is None:
+            raise LookupError("this stack was started without service_bus")
+        return self._plan.service_bus
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -73,8 +80,11 @@ async def stack(
     state: Path | None = None,
     fresh: bool = False,
     say: Callable[[str], None] = logger.info,
+    longest_delay_seconds: float = LONGEST_DELAY_SECONDS,
 ) -> AsyncIterator[Stack]:
     """Start a stack, ready when the block begins, ended when it ends.
+
+    A part that dies is started again after a delay that grows up to `longest_delay_seconds`.
 
     Without `state` it lives in a temporary folder. Raises CannotStart, in one line.
     """
@@ -95,7 +105,7 @@ async def stack(
         def write() -> None:
             folder.write_stack(_facts(plan, folder.api_key(), supervisor.pids))
 
-        supervisor = Supervisor(layers, ROOT, say, write)
+        supervisor = Supervisor(layers, ROOT, say, write, longest_delay_seconds)
         try:
             await supervisor.start()
         except ChildFailed as error:
@@ -112,7 +122,7 @@ def _facts(plan: Plan, api_key: str, pids: dict[str, int]) -> dict[str, JsonValu
     """What stack.json says."""
     return {
         "http": plan.http,
-        "service_bus": None,
+        "service_bus": plan.service_bus,
         "blob": plan.blob,
         "api_key": api_key,
         "endpoints": dict(plan.endpoints),

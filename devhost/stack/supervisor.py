@@ -30,11 +30,13 @@ class Supervisor:
         root: Path,
         say: Callable[[str], None],
         changed: Callable[[], None],
+        longest_delay_seconds: float = LONGEST_DELAY_SECONDS,
     ) -> None:
         self._layers = [list(layer) for layer in layers]
         self._root = root
         self._say = say
         self._changed = changed
+        self._longest_delay = longest_delay_seconds
         self._keepers: list[asyncio.Task[None]] = []
         self._guardian: subprocess.Popen[bytes] | None = None
 
@@ -89,7 +91,7 @@ class Supervisor:
                 delay = FIRST_DELAY_SECONDS
             self._say(f"{child.spec.name} ended ({how}); starting it again in {delay:g} s")
             await asyncio.sleep(delay)
-            delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+            delay = min(2 * delay, self._longest_delay)
             self._watch("+", await child.start())
             try:
                 await child.wait_ready()

@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import pytest
 from azure.functions.servicebus import ServiceBusMessage
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contracts.errors import DependencyUnavailable
 from contracts.names import REJECTED_QUEUE, RESULTS_QUEUE
@@ -191,3 +193,37 @@ async def test_a_rejection_that_cannot_be_kept_leaves_the_message_for_later(door
     door.queues.down = True
     with pytest.raises(DependencyUnavailable):
         await door.receive(message(b"not json"))
+
+
+BODIES = st.binary(max_size=60) | st.recursive(
+    st.none() | st.integers() | st.text(max_size=8) | st.sampled_from(["f", "unknown"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["flow", "input", "data", "reply_to", "x"]), inner)
+    ),
+    max_leaves=8,
+).map(lambda value: json.dumps(value).encode())
+
+
+@settings(max_examples=2000, deadline=None)
+@given(
+    body=BODIES,
+    content_type=st.none() | st.sampled_from(["", "application/cloudevents+json", "text/plain"]),
+    message_id=st.none() | st.text(max_size=10),
+    reply_to=st.none() | st.text(max_size=20),
+)
+def test_whatever_comes_is_a_job_or_rejected_with_a_reason(
+    body, content_type, message_id, reply_to
+):
+    door = Door()
+    sent = message(
+        body,
+        content_type=content_type,
+        message_id=message_id,
+        sequence_number=1,
+        reply_to=reply_to,
+    )
+    asyncio.run(door.receive(sent))
+    rejected = door.queues.sent.get(REJECTED_QUEUE, {})
+    assert len(door.tickets) + len(rejected) == 1
+    assert all(kept.properties["reason"] for kept in rejected.values())
