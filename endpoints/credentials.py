@@ -130,7 +130,8 @@ async def azure_token(scope: str) -> Token:
     from azure.identity.aio import DefaultAzureCredential
 
     try:
-        async with DefaultAzureCredential() as credential:
+        # Waiting and trying again is the orchestrator's, here as everywhere.
+        async with DefaultAzureCredential(retry_total=0) as credential:
             token = await credential.get_token(scope)
     except (AzureError, ValueError) as error:  # ValueError: an identity half configured
         raise TokenUnavailable(type(error).__name__) from error

@@ -10,6 +10,7 @@ import azure.functions as func
 from pydantic import BaseModel, ConfigDict, Field
 
 import wiring
+from contracts.errors import Misconfigured
 from contracts.flows import BrokenFlow, FlowInfo
 from triggers.door import door, json_response
 from triggers.openapi import document
@@ -71,8 +72,13 @@ async def list_flows(req: func.HttpRequest) -> func.HttpResponse:
 @bp.route("healthz", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @door
 async def healthz(req: func.HttpRequest) -> func.HttpResponse:
-    """200, or 503 that names the setting at fault."""
-    parts = wiring.parts()
+    """200, or 503 when the app is not set up; what is wrong is not for everybody to read."""
+    try:
+        parts = wiring.parts()
+    except Misconfigured:
+        raise Misconfigured(
+            "The app is not set up: its log says why, and so does GET /v1/flows, with a key."
+        ) from None
     return json_response(
         Health(
             flows=len(parts.flows.infos),

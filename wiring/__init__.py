@@ -63,7 +63,7 @@ def parts() -> Parts:
 def check() -> None:
     """Build the parts now, so that what is wrong with the settings is logged at start.
 
-    The app starts all the same: /healthz and every door then say what is wrong.
+    The app starts all the same: every door that needs a key then says what is wrong.
     """
     try:
         parts()

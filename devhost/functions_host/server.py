@@ -159,6 +159,8 @@ def _stop_on_signals(grace: float) -> asyncio.Event:
         if stop.is_set():
             os._exit(1)  # asked twice: at once
         logger.info("Stopping: %g s for what runs", grace)
+        # Functions gives an app no moment to close its clients; the end of the process does.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         stop.set()
         # A thread that runs on cannot be stopped, and would keep the process for ever.
         last = threading.Timer(grace + _LAST_SECONDS, _leave)

@@ -24,14 +24,21 @@ def check(outcome: Outcome) -> None:
     assert set(outcome.replies_of_each) <= {1}, "no message has two replies"
 
 
-@pytest.mark.parametrize("victim", ["host", "azurite", "host+hub"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "host+hub",
+        pytest.param("host", marks=pytest.mark.long),
+        pytest.param("azurite", marks=pytest.mark.long),
+    ],
+)
 async def test_a_few_kills_under_jobs_over_http(victim):
     async with stack(longest_delay_seconds=1.0) as running:
         storm = Storm(running, jobs=40, kills=3, victims=(victim,), seed=1, service_bus=False)
         check(await storm.run())
 
 
-@pytest.mark.parametrize("victim", ["hub", "service_bus"])
+@pytest.mark.parametrize("victim", ["service_bus", pytest.param("hub", marks=pytest.mark.long)])
 async def test_a_few_kills_under_jobs_over_both_doors(victim):
     async with stack(longest_delay_seconds=1.0) as running:
         check(await Storm(running, jobs=40, kills=3, victims=(victim,), seed=1).run())

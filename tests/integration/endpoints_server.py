@@ -111,7 +111,7 @@ async def _receive(reader: asyncio.StreamReader, connection: int) -> Received:
     headers = {
         name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
-    body = await reader.readexactly(int(headers["content-length"]))
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
     return Received(request_line.split(" ")[1], headers, body, connection)
 
 

@@ -21,12 +21,17 @@ import pytest
 from durabletask import entities, task
 from durabletask.client import OrchestrationStatus, TaskHubGrpcClient
 from durabletask.entities import EntityInstanceId
+from durabletask.internal import orchestrator_service_pb2 as pb
+from durabletask.internal.orchestrator_service_pb2_grpc import TaskHubSidecarServiceStub
 
+from devhost.task_hub.durable import DurableHub, HubSettings
+from devhost.task_hub.durable.errors import StateDirectoryError
 from tests.integration.task_hub_harness import (
     ROOT,
     HubProcess,
     client,
     double,
+    durable_hub,
     fan,
     free_port,
     one,
@@ -264,6 +269,15 @@ def test_a_directory_or_port_in_use_is_told_in_one_line(tmp_path):
         )
 
 
+def test_a_hub_in_a_thread_raises_what_keeps_it_from_starting(tmp_path):
+    with durable_hub(tmp_path / "first") as address:
+        with pytest.raises(StateDirectoryError, match="in use by another task hub"):
+            DurableHub(HubSettings(state=tmp_path / "first")).start()
+        port = int(address.rpartition(":")[2])
+        with pytest.raises(OSError, match=f"port {port} of 127.0.0.1 is taken"):
+            DurableHub(HubSettings(state=tmp_path / "second", port=port)).start()
+
+
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux's prlimit")
 def test_a_full_disk_refuses_new_work_and_loses_nothing(tmp_path):
     hub = HubProcess(tmp_path)
@@ -331,6 +345,47 @@ def test_two_workers_share_a_hub_and_one_takes_over_when_the_other_dies(tmp_path
         pids = result(made, taken_over)
         assert len(pids) == 60
         assert second.pid in pids
+
+
+def test_the_answer_of_a_worker_that_was_given_up_changes_nothing(tmp_path):
+    with (
+        HubProcess(tmp_path) as hub,
+        client(hub.address) as made,
+        grpc.insecure_channel(hub.address) as channel,
+    ):
+        stub = TaskHubSidecarServiceStub(channel)
+        stream = stub.GetWorkItems(pb.GetWorkItemsRequest())
+        instance_id = made.schedule_new_orchestration(one, input=21)
+        taken = next(stream)
+        stream.cancel()
+        with worker(hub.address, orchestrators=[one], activities=[double]):
+            assert result(made, instance_id) == 42
+        done = pb.CompleteOrchestrationAction(orchestrationStatus=pb.ORCHESTRATION_STATUS_FAILED)
+        stub.CompleteOrchestratorTask(
+            pb.OrchestratorResponse(
+                instanceId=instance_id,
+                completionToken=taken.completionToken,
+                actions=[pb.OrchestratorAction(id=1, completeOrchestration=done)],
+            )
+        )
+        assert result(made, instance_id) == 42
+        check_history(made, instance_id)
+
+
+def test_hundreds_of_waits_hold_nothing_up(tmp_path):
+    with HubProcess(tmp_path) as hub, serving(hub) as made:
+        with grpc.insecure_channel(hub.address) as channel:
+            stub = TaskHubSidecarServiceStub(channel)
+            ids = [made.schedule_new_orchestration(timed, input=1) for _ in range(150)]
+            waits = [
+                stub.WaitForInstanceCompletion.future(
+                    pb.GetInstanceRequest(instanceId=instance_id, getInputsAndOutputs=True)
+                )
+                for instance_id in ids
+            ]
+            assert result(made, made.schedule_new_orchestration(one, input=1)) == 2
+            outputs = [wait.result(60).orchestrationState.output.value for wait in waits]
+        assert outputs == ["2"] * 150
 
 
 def test_an_activity_that_kills_its_workers_fails_and_others_go_on(tmp_path):

@@ -282,6 +282,18 @@ async def test_an_unusable_endpoint_is_told_once_and_passed_over(
     ]
 
 
+async def test_an_unusable_endpoint_is_not_asked_for_want_of_a_better_one(
+    wire: ScriptedWire,
+) -> None:
+    models = endpoints(wire, "a", "b")
+    wire.plays(a=[reply(401)], b=[reply(200), reply(500), reply(429)])
+    await models.invoke(CALL, at_least_once())
+    assert isinstance(await ending(models), CallFailed)
+    assert isinstance(await ending(models), NoCapacity)
+    assert isinstance(await ending(models), NoCapacity)  # b cools, and a is no reason to hurry
+    assert wire.asked == ["a", "b", "b", "b"]
+
+
 async def test_an_unusable_endpoint_without_an_alternative_is_asked_each_time(
     wire: ScriptedWire,
 ) -> None:

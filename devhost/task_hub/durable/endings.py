@@ -7,6 +7,7 @@ from functools import partial
 
 from devhost.task_hub.durable import events
 from devhost.task_hub.durable.core import Core
+from devhost.task_hub.durable.histories import Histories
 from devhost.task_hub.durable.instances import Instances
 from devhost.task_hub.durable.locks import Locks
 from devhost.task_hub.durable.model import COMMITTING, Instance, Status
@@ -38,17 +39,16 @@ class Outcome:
         return events.child_failed(now, task, details)
 
 
+@dataclass(kw_only=True)
 class Endings:
     """Ends orchestrations."""
 
-    def __init__(
-        self, core: Core, instances: Instances, timers: Timers, locks: Locks, notices: Notices
-    ) -> None:
-        self._core = core
-        self._instances = instances
-        self._timers = timers
-        self._locks = locks
-        self._notices = notices
+    core: Core
+    instances: Instances
+    histories: Histories
+    timers: Timers
+    locks: Locks
+    notices: Notices
 
     def end(
         self,
@@ -59,13 +59,14 @@ class Endings:
 
         Activities that are scheduled still run, as on Azure; nobody waits for their results.
         """
-        core = self._core
+        core = self.core
         now = core.clock.wall()
         instance.status = outcome.status
         core.rows.end_instance(instance.num, now, outcome.status, outcome.output, outcome.details)
         instance.inbox.clear()
-        self._timers.drop_all(instance)
-        self._locks.release_all(instance)
+        self.histories.forget(instance)
+        self.timers.drop_all(instance)
+        self.locks.release_all(instance)
         self._tell_parent(instance, outcome)
         core.journal.after(partial(self._committed, instance))
 
@@ -75,10 +76,10 @@ class Endings:
         outcome: Outcome,
     ) -> None:
         """End an instance without a turn: what waits goes into its history as it is."""
-        now = self._core.clock.wall()
+        now = self.core.clock.wall()
         waiting = [message.event for message in (*instance.taken, *instance.inbox)]
         last = outcome.event(now).SerializeToString()
-        self._core.rows.append_history(instance.num, past_events([*waiting, last]))
+        self.core.rows.append_history(instance.num, past_events([*waiting, last]))
         instance.taken = []
         instance.token = COMMITTING
         self.end(instance, outcome)
@@ -87,27 +88,27 @@ class Endings:
         """Ask an instance to end; one that never had a turn ends at once."""
         if instance.status.ended:
             return
-        event = events.terminated(self._core.clock.wall(), output, recurse)
-        self._instances.deliver(instance, event)
+        event = events.terminated(self.core.clock.wall(), output, recurse)
+        self.instances.deliver(instance, event)
         if instance.status is Status.PENDING and instance.token is None:
             self.end_here(instance, Outcome(Status.TERMINATED, output))
 
     def terminate_children(self, instance: Instance, output: str | None) -> None:
         """A recursive termination goes on to the children, and from them to theirs."""
         for num in list(instance.children):
-            self.terminate(self._core.state.instances[num], output, recurse=True)
+            self.terminate(self.core.state.instances[num], output, recurse=True)
 
     def _tell_parent(self, instance: Instance, outcome: Outcome) -> None:
         link = instance.parent
         if link is None:
             return
-        parent = self._core.state.instances.get(link.num)
+        parent = self.core.state.instances.get(link.num)
         if parent is not None:
             parent.children.discard(instance.num)
-        event = outcome.for_parent(self._core.clock.wall(), link.task, instance.id)
-        self._instances.answer(link.num, link.execution, event)
+        event = outcome.for_parent(self.core.clock.wall(), link.task, instance.id)
+        self.instances.answer(link.num, link.execution, event)
 
     def _committed(self, instance: Instance) -> None:
-        if self._core.state.is_current(instance):  # else it was replaced meanwhile
-            self._instances.put_away(instance)
-            self._notices.tell(instance.id, instance.status)
+        if self.core.state.is_current(instance):  # else it was replaced meanwhile
+            self.instances.put_away(instance)
+            self.notices.tell(instance.id, instance.status)

@@ -42,6 +42,11 @@ class Histories:
         instance.history = []
         self._used(instance, instance.history)
 
+    def forget(self, instance: Instance) -> None:
+        """The instance ended; its history is only in the database."""
+        self._total -= self._sizes.pop(instance.num, 0)
+        instance.history = None
+
     def _used(self, instance: Instance, history: list[bytes]) -> None:
         size = sum(map(len, history))
         self._total += size - self._sizes.pop(instance.num, 0)

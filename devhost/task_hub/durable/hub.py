@@ -58,8 +58,15 @@ class Hub:
         self.operations = Operations(core, instances, self._act)
         self._timers = Timers(core, instances, self.operations.signal)
         locks = Locks(core, instances, self.operations)
-        endings = Endings(core, instances, self._timers, locks, self.notices)
         histories = Histories(core)
+        endings = Endings(
+            core=core,
+            instances=instances,
+            histories=histories,
+            timers=self._timers,
+            locks=locks,
+            notices=self.notices,
+        )
         rewinds = Rewinds(core, instances, histories)
         actions = Actions(
             core=core,
