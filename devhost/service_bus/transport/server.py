@@ -54,6 +54,7 @@ class Server:
         self._look_at: set[Queue] = set()
         self._touched: set[Peer] = set()
         self._turn_planned = False
+        self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Server | None = None
 
@@ -84,6 +85,7 @@ class Server:
             peer.drop()
         if self._timer is not None:
             self._timer.cancel()
+        self._stopped = True
         with suppress(sqlite3.Error):  # nobody was told of it: sessions that were given back
             self.broker.commit()
 
@@ -152,6 +154,8 @@ class Server:
 
     def _turn(self) -> None:
         self._turn_planned = False
+        if self._stopped:  # whoever owns the store may have closed it by now
+            return
         try:
             self.broker.advance()
             self._give_out()
