@@ -74,6 +74,8 @@ async def _serve(running: Stack, options: Options) -> None:
     """List what the host lists, say that it is ready, and go on showing the host's output."""
     for name, url in running.endpoints.items():
         _say(f"Model endpoint {name}: {url}")
+    if "service_bus" in options.parts:
+        _say(f"Service Bus: {running.service_bus}")
     if "host" not in options.parts:
         _say("Ready.")
         await asyncio.Event().wait()
