@@ -48,7 +48,9 @@ async def serve(
     port = _bind(server, settings.port)
     with closing(Database(settings.state, settings.synchronous)) as database:
         hub = Hub(database, SystemClock(), settings)
-        committer = Committer(database, hub.journal, hub.dispatcher.pump)
+        committer = Committer(
+            database, hub.journal, hub.dispatcher.pump, lambda: hub.dispatcher.is_busy
+        )
         try:
             service = Service(hub, committer)
             server.add_generic_rpc_handlers((service.handler(),))
