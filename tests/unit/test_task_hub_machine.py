@@ -235,4 +235,4 @@ TestTaskHub = TaskHubMachine.TestCase
 
 @pytest.mark.long
 class TestTaskHubLong(TaskHubMachine.TestCase):
-    settings = settings(TaskHubMachine.TestCase.settings, max_examples=6000)
+    settings = settings(TaskHubMachine.TestCase.settings, max_examples=3000)

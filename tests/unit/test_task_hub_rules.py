@@ -228,6 +228,15 @@ def test_an_answer_that_means_nothing_is_refused_and_changes_nothing(bench, nons
     assert bench.status() == "COMPLETED"
 
 
+def test_an_answer_in_parts_is_refused(bench):
+    worker = bench.connect()
+    bench.start()
+    bench.commit()
+    token = worker.take_one().completionToken
+    with pytest.raises(InvalidRequest):
+        bench.hub.turns.complete(pb.OrchestratorResponse(completionToken=token, isPartial=True))
+
+
 def test_a_failure_without_a_message_is_a_failure(bench):
     worker = bench.connect()
     bench.start([["activities", 1]])
@@ -501,6 +510,23 @@ def test_a_scheduled_start_survives_a_restart(bench):
     assert bench.status() == "PENDING"
     bench.advance(61)
     worker.work()
+    assert bench.status() == "COMPLETED"
+
+
+def test_a_clock_that_goes_back_holds_up_nothing_that_was_due(bench):
+    moment = bench.clock.micros // 1_000_000 + 60
+    bench.hub.control.start(
+        pb.CreateInstanceRequest(
+            instanceId="job",
+            name="script",
+            input=text('[["activities", 1]]'),
+            scheduledStartTimestamp={"seconds": moment},
+        )
+    )
+    bench.commit()
+    bench.advance(61)
+    bench.clock.advance(-3600)
+    bench.connect().work()
     assert bench.status() == "COMPLETED"
 
 

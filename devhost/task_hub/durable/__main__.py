@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 
 from devhost.task_hub.durable.errors import StateDirectoryError
-from devhost.task_hub.durable.server import HOST, serve
+from devhost.task_hub.durable.server import GRACE_SECONDS, HOST, serve, set_once
 from devhost.task_hub.durable.settings import HubSettings
 
 
@@ -37,10 +37,10 @@ def _run(main: Coroutine[None, None, None]) -> None:
 
 
 async def _serve(settings: HubSettings, port_file: Path | None) -> None:
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    stop: asyncio.Future[float] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, set_once, stop, GRACE_SECONDS)
 
     def ready(port: int) -> None:
         if port_file is not None:

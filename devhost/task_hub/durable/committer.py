@@ -14,9 +14,6 @@ from devhost.task_hub.durable.journal import Changes, Journal
 
 logger = logging.getLogger("sluice.task_hub")
 
-BUSY_DISTANCE_SECONDS = 0.002
-"""Between two commits while much work is out. A commit costs less than its two thread switches."""
-
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 2.0
 
@@ -30,21 +27,12 @@ class Committer:
     """
 
     def __init__(
-        self,
-        database: Database,
-        journal: Journal,
-        on_committed: Callable[[], None],
-        is_busy: Callable[[], bool] = lambda: False,
+        self, database: Database, journal: Journal, on_committed: Callable[[], None]
     ) -> None:
-        """Needs a running loop. `on_committed` is called after the effects of each commit.
-
-        While `is_busy`, commits keep a distance, so that more come together in one.
-        """
+        """`on_committed` is called after the effects of each commit. Needs a running loop."""
         self._database = database
         self._journal = journal
         self._on_committed = on_committed
-        self._is_busy = is_busy
-        self._last_commit = 0.0
         self._loop = asyncio.get_running_loop()
         self._orders: queue.SimpleQueue[Changes | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="task-hub-writer")
@@ -84,11 +72,7 @@ class Committer:
         """Something is to be written: at the end of this step of the loop, so all of a step is."""
         if not self._scheduled and self._writing is None:
             self._scheduled = True
-            wait = self._last_commit + BUSY_DISTANCE_SECONDS - self._loop.time()
-            if wait > 0 and self._is_busy():
-                self._loop.call_later(wait, self._order)
-            else:
-                self._loop.call_soon(self._order)
+            self._loop.call_soon(self._order)
 
     def _order(self) -> None:
         self._scheduled = False
@@ -122,14 +106,12 @@ class Committer:
             logger.warning("The database can be written again")
             self.trouble, self._retry_seconds = None, FIRST_RETRY_SECONDS
         self._writing = None
-        self._last_commit = self._loop.time()
         self._journal.done(changes)
         told = self._told.pop(id(changes), None)
         if told is not None:
             told.set()
         self._on_committed()
-        if self._journal.open:
-            self._changed()
+        self._order()
 
     def _try_again(self, changes: Changes, error: sqlite3.OperationalError) -> None:
         if self.trouble is None:

@@ -14,8 +14,6 @@ from devhost.task_hub.durable.workers import Lease, Worker
 SUSPECT_AFTER = 2
 """What took this many workers with it is given out alone, so that it harms no other work."""
 
-BUSY_LEASES = 8
-
 ABANDON_PAUSE_SECONDS = 0.2
 """Before abandoned work is given out again, so that who abandons at once does not spin."""
 
@@ -53,15 +51,6 @@ class Dispatcher:
 
     def serve(self, kind: Kind, handler: Handler) -> None:
         self._handlers[kind] = handler
-
-    @property
-    def workers(self) -> int:
-        return len(self._workers)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether so much is out that answers come many at a time."""
-        return sum(map(len, self._leases.values())) >= BUSY_LEASES
 
     def connect(self, request: pb.GetWorkItemsRequest, wake: Callable[[], None]) -> Worker:
         """A worker asks for work."""

@@ -189,17 +189,3 @@ def operation_failed(now: int, request_id: str, details: pb.TaskFailureDetails) 
             requestId=request_id, failureDetails=details
         ),
     )
-
-
-def operation_signaled(
-    now: int, request_id: str, entity_id: str, operation: str, data: str | None
-) -> pb.HistoryEvent:
-    return _answer(
-        now,
-        entityOperationSignaled=pb.EntityOperationSignaledEvent(
-            requestId=request_id,
-            operation=operation,
-            input=text(data),
-            targetInstanceId=text(entity_id),
-        ),
-    )

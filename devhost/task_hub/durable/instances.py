@@ -159,6 +159,11 @@ class Instances:
             )
         )
 
+    def start(self, instance: Instance) -> None:
+        """The time of a scheduled start has come. It stays so, even if the clock goes back."""
+        instance.scheduled = None
+        self.wake(instance)
+
     def _resume(self, instance: Instance) -> None:
         instance.paused = False
         self.wake(instance)
@@ -171,9 +176,7 @@ class Instances:
             return False
         if instance.status is Status.SUSPENDED:
             return any(message.kind in WAKES_SUSPENDED for message in instance.inbox)
-        if instance.status is Status.PENDING and instance.scheduled is not None:
-            return instance.scheduled <= core.clock.wall()
-        return True
+        return instance.status is not Status.PENDING or instance.scheduled is None
 
     def _collects(self, instance: Instance) -> bool:
         """Whether the next turn waits for more results; it is woken again when it should begin."""

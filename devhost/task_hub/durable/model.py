@@ -85,6 +85,7 @@ class Instance:
     status: Status
     created: int
     scheduled: int | None = None
+    """When it is to start; None once that time has come."""
     parent: Parent | None = None
     tags: dict[str, str] = field(default_factory=dict)
     trace: bytes = b""

@@ -116,7 +116,6 @@ class Rewinds:
         """Have a child answer that did not: by running on, by its old result, or anew."""
         core = self._core
         wanted = created.subOrchestrationInstanceCreated
-        link = Parent(parent.num, parent.execution, created.eventId, parent.id)
         row = core.queries.instance(wanted.instanceId, payloads=True)
         if core.state.find(wanted.instanceId) is not None:
             return  # it still runs, and will answer
@@ -128,11 +127,11 @@ class Rewinds:
                     version=optional_text(wanted, "version"),
                     input=optional_text(wanted, "input"),
                     tags=dict(wanted.tags),
-                    parent=link,
+                    parent=Parent(parent.num, parent.execution, created.eventId, parent.id),
                 )
             )
         elif row.status is Status.FAILED:
-            self.reopen(row, reason).parent = link
+            self.reopen(row, reason)
         else:
             outcome = Outcome(row.status, row.output)
             event = outcome.for_parent(core.clock.wall(), created.eventId, row.id)

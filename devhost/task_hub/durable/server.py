@@ -21,6 +21,8 @@ from devhost.task_hub.durable.ticker import Ticker
 logger = logging.getLogger("sluice.task_hub")
 
 HOST = "127.0.0.1"
+GRACE_SECONDS = 1.0
+"""For calls that run when the hub is stopped."""
 PING_SECONDS = 30.0
 """Between health pings to workers with nothing to do; they expect one in 120 seconds."""
 
@@ -36,11 +38,12 @@ _OPTIONS = [
 
 async def serve(
     settings: HubSettings,
-    stop: asyncio.Event,
+    stop: asyncio.Future[float],
     on_ready: Callable[[int], None],
-    grace_seconds: float = 1.0,
 ) -> None:
-    """Serve until `stop` is set. `on_ready` gets the port.
+    """Serve until `stop` says how many seconds calls that run may still take.
+
+    `on_ready` gets the port.
 
     Raises StateDirectoryError when the state cannot be used, OSError when the port is taken.
     """
@@ -48,9 +51,7 @@ async def serve(
     port = _bind(server, settings.port)
     with closing(Database(settings.state, settings.synchronous)) as database:
         hub = Hub(database, SystemClock(), settings)
-        committer = Committer(
-            database, hub.journal, hub.dispatcher.pump, lambda: hub.dispatcher.is_busy
-        )
+        committer = Committer(database, hub.journal, hub.dispatcher.pump)
         try:
             service = Service(hub, committer)
             server.add_generic_rpc_handlers((service.handler(),))
@@ -60,26 +61,19 @@ async def serve(
             await _until(stop, committer, service)
             ticker.stop()
             service.close()
-            await server.stop(grace_seconds)
+            await server.stop(stop.result() if stop.done() else 0)
         finally:
             await committer.close()
         if committer.failed.done():
             committer.failed.result()
 
 
-async def _until(stop: asyncio.Event, committer: Committer, service: Service) -> None:
+async def _until(stop: asyncio.Future[float], committer: Committer, service: Service) -> None:
     """Until `stop` is set, or nothing can be committed any more; workers are pinged meanwhile."""
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        while not (stopped.done() or committer.failed.done()):
-            await asyncio.wait(
-                (stopped, committer.failed),
-                timeout=PING_SECONDS,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            service.ping()
-    finally:
-        stopped.cancel()
+    ends = (stop, committer.failed)
+    while not any(end.done() for end in ends):
+        await asyncio.wait(ends, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        service.ping()
 
 
 def _bind(server: aio.Server, port: int) -> int:
@@ -88,6 +82,12 @@ def _bind(server: aio.Server, port: int) -> int:
     except RuntimeError as error:
         raise OSError(f"port {port} of {HOST} is taken") from error
     return bound
+
+
+def set_once(stop: asyncio.Future[float], grace_seconds: float) -> None:
+    """Set `stop`, if it is not set yet."""
+    if not stop.done():
+        stop.set_result(grace_seconds)
 
 
 class DurableHub:
@@ -100,8 +100,7 @@ class DurableHub:
         self._port = 0
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._grace = 1.0
+        self._stop: asyncio.Future[float] | None = None
 
     def start(self) -> str:
         """Serve in the background. Returns `host:port`; raises as `serve` does."""
@@ -113,10 +112,10 @@ class DurableHub:
 
     def stop(self, grace: float | None = None) -> None:
         """Stop serving; calls that run get `grace` seconds. Blocks until all is written."""
-        self._grace = 1.0 if grace is None else grace
-        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+        loop, stop = self._loop, self._stop
+        if loop is not None and stop is not None and self._thread.is_alive():
             with suppress(RuntimeError):  # the loop ended by itself
-                self._loop.call_soon_threadsafe(self._stop.set)
+                loop.call_soon_threadsafe(set_once, stop, GRACE_SECONDS if grace is None else grace)
         self._thread.join()
 
     def _run(self) -> None:
@@ -130,7 +129,8 @@ class DurableHub:
             self._started.set()
 
     async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._stop = self._loop.create_future()
 
         def ready(port: int) -> None:
             self._port = port

@@ -8,7 +8,7 @@ from functools import partial
 from devhost.task_hub.durable import events
 from devhost.task_hub.durable.core import Core
 from devhost.task_hub.durable.instances import Instances
-from devhost.task_hub.durable.model import Instance, Timer
+from devhost.task_hub.durable.model import Instance, Status, Timer
 
 
 class Timers:
@@ -43,10 +43,10 @@ class Timers:
         core.alarms.set(timer.due, partial(self._fire, timer), timer.seq)
 
     def schedule_start(self, instance: Instance) -> None:
-        """Wake an instance that is to start later. Its own row says when."""
-        if instance.scheduled is not None:
-            wake = partial(self._instances.wake, instance)
-            self._core.alarms.set(instance.scheduled, wake, instance.num)
+        """Have an instance start at its time, if it has one. Its own row says when."""
+        if instance.scheduled is not None and instance.status is Status.PENDING:
+            start = partial(self._instances.start, instance)
+            self._core.alarms.set(instance.scheduled, start, instance.num)
 
     def drop_all(self, instance: Instance) -> None:
         """Forget an instance's timers; their rows go with it."""

@@ -211,6 +211,8 @@ class Turns:
 
 def _by_kind(response: pb.OrchestratorResponse) -> dict[str, pb.OrchestratorAction]:
     """One action of each kind, all of which are known to mean something."""
+    if response.isPartial:
+        raise InvalidRequest("an answer in parts is not taken")
     actions = {}
     for action in response.actions:
         kind = action.WhichOneof("orchestratorActionType")
