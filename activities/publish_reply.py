@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import azure.durable_functions as df
 
 import wiring
-from contracts.errors import Misconfigured
+from contracts.errors import Misconfigured, NotFound
 from contracts.jobs import AcceptedJob, JobOutcome, ReplyAddress, fits, job_record
 from contracts.names import PUBLISH_REPLY_ACTIVITY
 from stores.queues import OutgoingMessage
 from wiring import Parts
 
 bp = df.Blueprint()
+
+_log = logging.getLogger("sluice.activities")
 
 INLINE_REPLY_BYTES = 180_000
 """A larger result is sent as a link: the smallest tier takes messages of 256 KB in all."""
@@ -36,7 +39,12 @@ async def publish(parts: Parts, outcome: JobOutcome) -> None:
     job = await parts.jobs.get_request(ticket.tenant, ticket.id)
     if job is None:
         return  # removed by retention: there is nothing left to tell
-    await parts.queues.send(ticket.reply.queue, await _message(parts, job, outcome, ticket.reply))
+    message = await _message(parts, job, outcome, ticket.reply)
+    try:
+        await parts.queues.send(ticket.reply.queue, message)
+    except NotFound as error:
+        # No later try would help; the job's record has all that the reply would have said.
+        _log.error("job %s: no reply: %s", job.id, error.detail)
 
 
 async def _message(

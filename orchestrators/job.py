@@ -59,6 +59,7 @@ def job(context: task.OrchestrationContext, ticket: dict[str, Any]) -> Steps[dic
         return None
     ended = outcome.model_dump(mode="json")
     if outcome.ticket.reply is not None:
+        context.set_custom_status(ended)  # it has ended, however long its reply takes
         reply: task.CompletableTask[Any] = context.call_activity(
             PUBLISH_REPLY_ACTIVITY, input=ended, retry_policy=REPLY_RETRY
         )

@@ -44,12 +44,15 @@ class JobStore:
 
     async def claim_key(self, tenant: str, key: str, claim: KeyClaim) -> KeyClaim:
         """Bind an Idempotency-Key to a job, or learn which job has it already."""
-        name = f"{tenant}/keys/{hashlib.sha256(key.encode()).hexdigest()}"
-        if await self._blobs.put_new(name, claim.model_dump_json().encode()):
+        if await self._blobs.put_new(_key_name(tenant, key), claim.model_dump_json().encode()):
             return claim
-        stored = await self._blobs.get(name)
         # A key's blob is only ever removed by retention, long after: then it is free again.
-        return KeyClaim.model_validate_json(stored) if stored is not None else claim
+        return await self.get_claim(tenant, key) or claim
+
+    async def get_claim(self, tenant: str, key: str) -> KeyClaim | None:
+        """Which job has an Idempotency-Key; None when none has."""
+        stored = await self._blobs.get(_key_name(tenant, key))
+        return KeyClaim.model_validate_json(stored) if stored is not None else None
 
     async def put_request(self, job: AcceptedJob) -> None:
         """Keep an accepted job; one that is there already stays as it is."""
@@ -82,3 +85,7 @@ class JobStore:
     async def get_result(self, tenant: str, job_id: str) -> bytes | None:
         """The result's JSON text; None when there is none."""
         return await self._blobs.get(f"{tenant}/results/{job_id}")
+
+
+def _key_name(tenant: str, key: str) -> str:
+    return f"{tenant}/keys/{hashlib.sha256(key.encode()).hexdigest()}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from contracts.errors import DependencyUnavailable
+from contracts.errors import DependencyUnavailable, NotFound
 
 if TYPE_CHECKING:
     from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
@@ -57,9 +57,13 @@ class Queues:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def send(self, queue: str, message: OutgoingMessage) -> None:
-        """Send; returns once the queue has it. Raises DependencyUnavailable when it cannot."""
+        """Send; returns once the queue has it.
+
+        Raises NotFound when there is no such queue, DependencyUnavailable when it cannot be
+        reached.
+        """
         from azure.servicebus import ServiceBusMessage
-        from azure.servicebus.exceptions import ServiceBusError
+        from azure.servicebus.exceptions import MessagingEntityNotFoundError, ServiceBusError
 
         outgoing = ServiceBusMessage(
             message.body,
@@ -73,6 +77,9 @@ class Queues:
         async with self._locks.setdefault(queue, asyncio.Lock()):
             try:
                 await self._sender(queue).send_messages(outgoing)
+            except MessagingEntityNotFoundError as error:
+                await self._forget(queue)
+                raise NotFound(f"There is no queue {queue} in the namespace.") from error
             except (ServiceBusError, ValueError, OSError) as error:
                 _log.warning("queue %s: %s", queue, type(error).__name__)
                 await self._forget(queue)

@@ -12,7 +12,14 @@ import azure.functions as func
 from pydantic import BaseModel, ConfigDict
 
 import wiring
-from contracts.errors import InvalidRequest, Misconfigured, PayloadTooLarge, Settle, SluiceError
+from contracts.errors import (
+    InvalidRequest,
+    Misconfigured,
+    NotFound,
+    PayloadTooLarge,
+    Settle,
+    SluiceError,
+)
 from contracts.jobs import DEFAULT_TENANT, JobRequest, Rejection, ReplyAddress
 from contracts.names import (
     REJECTED_QUEUE,
@@ -155,13 +162,14 @@ async def _reject(parts: Parts, message: func.ServiceBusMessage, error: SluiceEr
             properties=properties,
         ),
     )
-    await parts.queues.send(
-        _error_reply_queue(parts, message),
-        OutgoingMessage(
-            id=f"{key}-rejected"[:128],
-            body=Rejection(error=error.problem()).model_dump_json(exclude_none=True).encode(),
-            correlation_id=message.correlation_id or key,
-            session_id=message.reply_to_session_id,
-            properties={"status": "rejected", **_trace(message.application_properties or {})},
-        ),
+    reply = OutgoingMessage(
+        id=f"{key}-rejected"[:128],
+        body=Rejection(error=error.problem()).model_dump_json(exclude_none=True).encode(),
+        correlation_id=message.correlation_id or key,
+        session_id=message.reply_to_session_id,
+        properties={"status": "rejected", **_trace(message.application_properties or {})},
     )
+    try:
+        await parts.queues.send(_error_reply_queue(parts, message), reply)
+    except NotFound:
+        await parts.queues.send(RESULTS_QUEUE, reply)

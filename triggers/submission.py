@@ -43,7 +43,13 @@ async def submit(
     CallerError, with nothing kept or started, when the request is not valid.
     """
     now = datetime.now(UTC)
-    _check(parts, request, now)
+    try:
+        _check(parts, request, now)
+    except CallerError:
+        # What was valid when it was accepted may not be any more: its deadline may have passed.
+        if accepted := await _accepted_before(parts, client, request, caller):
+            return accepted
+        raise
     job = AcceptedJob(
         id=new_job_id(now),
         tenant=caller.tenant,
@@ -90,9 +96,26 @@ def _wrong(field: str, expected: str) -> CallerError:
     )
 
 
+async def _accepted_before(
+    parts: Parts, client: df.DurableFunctionsClient, request: JobRequest, caller: Caller
+) -> AcceptedJob | None:
+    """The job that this very request started before, under its key."""
+    if caller.idempotency_key is None:
+        return None
+    claim = await parts.jobs.get_claim(caller.tenant, caller.idempotency_key)
+    if claim is None or claim.fingerprint != _fingerprint(request):
+        return None
+    job = await parts.jobs.get_request(caller.tenant, claim.job_id)
+    return job if job is not None and await _is_started(client, job.id) else None
+
+
+def _fingerprint(request: JobRequest) -> str:
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+
+
 async def _claim(parts: Parts, job: AcceptedJob, key: str) -> tuple[AcceptedJob, bool]:
     """The job that has the key, and whether it had it before."""
-    fingerprint = hashlib.sha256(job.request.model_dump_json().encode()).hexdigest()
+    fingerprint = _fingerprint(job.request)
     claim = await parts.jobs.claim_key(
         job.tenant, key, KeyClaim(job_id=job.id, fingerprint=fingerprint)
     )

@@ -78,6 +78,8 @@ class ModelCalls:
             return FlowFailed(f"Flow {self.info.name!r} returned something that is not JSON.")
         raised = error.raised if isinstance(error, FlowCodeRaised) else type(error).__name__
         place = _place(error, folder)
+        # Without the error's text, which may quote a prompt: at DEBUG above.
+        _log.warning("flow %s failed: %s%s", self.info.name, raised, place)
         return FlowFailed(f"Flow {self.info.name!r} failed: {raised}{place}.")
 
 

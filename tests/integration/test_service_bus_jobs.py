@@ -99,6 +99,11 @@ async def test_a_job_over_http_can_be_answered_on_a_queue(queue: Producer, api):
     assert (await queue.reply(job["id"]))["id"] == job["id"]
 
 
+async def test_a_job_ends_also_when_its_reply_queue_does_not_exist(api):
+    _, _, job = await submit(api, reply_to="nobody-replies", headers={"Prefer": "wait=30"})
+    assert job["status"] == "succeeded"
+
+
 async def test_a_reply_queue_that_is_not_allowed_is_refused(api):
     status, _, problem = await submit(api, reply_to="inference-requests")
     assert status == 400

@@ -10,7 +10,7 @@ from typing import Any, cast
 import grpc
 
 from contracts.calls import CallScope, ModelAnswer, ModelCall
-from contracts.errors import DependencyUnavailable, InvalidRequest
+from contracts.errors import DependencyUnavailable, InvalidRequest, NotFound
 from contracts.flows import FlowRun
 from stores.blobs import Page
 from stores.jobs import JobStore
@@ -92,8 +92,11 @@ class FakeQueues:
 
     sent: dict[str, dict[str, OutgoingMessage]] = field(default_factory=dict)
     down: bool = False
+    missing: set[str] = field(default_factory=set)
 
     async def send(self, queue: str, message: OutgoingMessage) -> None:
+        if queue in self.missing:
+            raise NotFound(f"There is no queue {queue} in the namespace.")
         if self.down:
             raise DependencyUnavailable("Service Bus is down.")
         self.sent.setdefault(queue, {}).setdefault(message.id, message)

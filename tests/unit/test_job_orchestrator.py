@@ -198,6 +198,7 @@ def test_every_end_of_a_job_is_replied_once_when_a_reply_is_wanted(how):
     assert name == PUBLISH_REPLY_ACTIVITY
     assert outcome["status"] == how
     assert outcome["ticket"]["reply"]["correlation_id"] == "c"
+    assert run.context.custom_status == outcome, "it has ended, also while its reply is tried"
     run.complete(run.context.reply)
     assert run.output == outcome
     assert [name for name, _ in run.context.activities].count(PUBLISH_REPLY_ACTIVITY) == 1

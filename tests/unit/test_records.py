@@ -128,3 +128,8 @@ def test_large_results_are_fetched_apart(size, is_inline):
 
 def test_a_running_job_has_no_outcome():
     assert outcome_of(state(OrchestrationStatus.RUNNING)) is None
+
+
+def test_a_job_whose_reply_is_still_being_sent_has_ended():
+    outcome = JobOutcome(status=JobStatus.SUCCEEDED, ended_at=NOW, ticket=TICKET, result_bytes=1)
+    assert outcome_of(state(OrchestrationStatus.RUNNING, custom=outcome)) == outcome

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -95,6 +97,27 @@ async def test_a_message_delivered_again_starts_no_second_job(door):
     await door.receive(message())
     await door.receive(message(delivery_count=2))
     assert len(door.tickets) == 1
+
+
+async def test_a_message_delivered_again_after_its_jobs_deadline_is_still_that_job(door):
+    deadline = (datetime.now(UTC) + timedelta(milliseconds=50)).isoformat()
+    await door.receive(message(JOB | {"deadline": deadline}))
+    time.sleep(0.1)
+    await door.receive(message(JOB | {"deadline": deadline}, delivery_count=2))
+    assert len(door.tickets) == 1
+    assert door.queues.sent == {}, "it is not rejected"
+
+
+async def test_a_message_whose_deadline_has_passed_when_it_first_comes_is_rejected(door):
+    await door.receive(message(JOB | {"deadline": "2020-01-01T00:00:00Z"}))
+    assert door.tickets == []
+    assert len(door.queues.sent[REJECTED_QUEUE]) == 1
+
+
+async def test_an_error_for_a_queue_that_does_not_exist_goes_to_the_results(door):
+    door.queues.missing = {"gone-replies"}
+    await door.receive(message(b"not json", reply_to="gone-replies"))
+    assert len(door.queues.sent[RESULTS_QUEUE]) == 1
 
 
 async def test_a_message_delivered_twice_at_the_same_time_starts_one_job(door):
