@@ -1,6 +1,7 @@
 """`./dev test`: style, types, import rules and tests, each whatever became of the one before.
 
-With arguments for pytest, pytest alone. Ends with a non-zero status if anything failed.
+With arguments for pytest, or with --heavy, pytest alone. Ends with a non-zero status if anything
+failed.
 """
 
 from __future__ import annotations
@@ -60,9 +61,13 @@ def passes(check: Check) -> bool:
 
 
 def pytest_command(arguments: Sequence[str]) -> list[str]:
-    """Tests marked long are left out unless --long is among the arguments, or a -m of their own."""
-    selection = [] if "--long" in arguments else ["-m", "not long"]
-    given = [argument for argument in arguments if argument != "--long"]
+    """--long adds the tests marked long, --heavy runs those marked heavy alone; a -m among the
+    arguments chooses by itself."""
+    if "--heavy" in arguments:
+        selection = ["-m", "heavy", "tests/heavy"]
+    else:
+        selection = ["-m", "not heavy" if "--long" in arguments else "not long and not heavy"]
+    given = [argument for argument in arguments if argument not in ("--long", "--heavy")]
     return [sys.executable, "-m", "pytest", *selection, *given]
 
 

@@ -64,6 +64,8 @@ class PythonEnvironment(Environment):
 
     with_dependencies: bool = True
     """False for files that name every package themselves."""
+    oldest: tuple[int, int] = OLDEST_PYTHON
+    """An environment of an older Python is made anew."""
 
     @property
     def python(self) -> Path:
@@ -91,7 +93,7 @@ class PythonEnvironment(Environment):
         if (self.folder / MARKER).exists() or not self.python.exists():
             return False
         there = probe_python(str(self.python))
-        return there is not None and there.version >= OLDEST_PYTHON
+        return there is not None and there.version >= self.oldest
 
     def _run(self, command: list[str], report: Report) -> None:
         run_logged(self.name, command, ROOT, dict(os.environ), report)
@@ -190,6 +192,27 @@ LLM = PythonEnvironment(
     stamp=".sluice-stamp-llm",
     with_dependencies=False,
 )
+PEERS = PythonEnvironment(
+    name=".venv-peers",
+    folder=ROOT / ".venv-peers",
+    files=("requirements-peers.txt",),
+    with_dependencies=False,
+)
+"""What benches compare with. No command of ./dev sets it up; a bench does that needs it."""
+MLFLOW = PythonEnvironment(
+    name=".venv-mlflow",
+    folder=ROOT / ".venv-mlflow",
+    files=("requirements-mlflow.txt",),
+    with_dependencies=False,
+)
+TRITON = PythonEnvironment(
+    name=".venv-triton",
+    folder=ROOT / ".venv-triton",
+    files=("requirements-triton.txt",),
+    with_dependencies=False,
+    oldest=(3, 11),
+)
+"""Real servers, for the tests marked heavy. The first of those that needs one sets it up."""
 AZURITE = NodeEnvironment(
     name="azurite",
     folder=ROOT / "devhost" / "azurite" / "node_modules",

@@ -16,7 +16,8 @@ from devhost.setup.tools import find_node, find_python
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from devhost.setup.environments import Report
+    from devhost.setup.environments import PythonEnvironment, Report
+    from devhost.setup.tools import Python
 
     Install = Callable[[Report], None]
 
@@ -31,6 +32,16 @@ def set_up(with_llm: bool) -> None:
         steps = _steps(with_llm, progress)
         if steps:
             _side_by_side(steps, progress)
+
+
+def set_up_only(environment: PythonEnvironment, python: Python | None = None) -> None:
+    """Bring an environment that no command of ./dev needs to what its files say. Raises Stop."""
+    if environment.ready():
+        return
+    with _alone(), Progress() as progress:
+        if not environment.ready():
+            install = partial(environment.install, python or find_python())
+            _side_by_side({environment.name: install}, progress)
 
 
 def _steps(with_llm: bool, progress: Progress) -> dict[str, Install]:

@@ -13,7 +13,18 @@ import yaml
 from devhost.checks import pytest_command
 from devhost.setup import environments
 from devhost.setup.console import Stop
-from devhost.setup.environments import MARKER, PythonEnvironment, installing, run_logged
+from devhost.setup.environments import (
+    APP,
+    LLM,
+    MARKER,
+    MLFLOW,
+    MODELS,
+    PEERS,
+    TRITON,
+    PythonEnvironment,
+    installing,
+    run_logged,
+)
 
 ROOT = Path(__file__).parents[2]
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(; .+)?$")
@@ -96,9 +107,20 @@ def test_the_deployed_app_is_constrained_too():
     assert not any(line.strip("/*") in ("constraints.txt", "requirements.txt") for line in ignored)
 
 
-@pytest.mark.parametrize("name", ["requirements-models.txt", "requirements-llm.txt"])
-def test_model_environments_pin_everything(name):
+@pytest.mark.parametrize(
+    "environment", [MODELS, LLM, PEERS, MLFLOW, TRITON], ids=lambda each: each.name
+)
+def test_what_is_installed_without_its_dependencies_pins_everything(environment):
+    assert not environment.with_dependencies
+    [name] = environment.files
     assert pins(name)
+
+
+def test_what_the_app_is_compared_with_is_installed_apart():
+    apart = {"dbos", "litellm"}
+    assert apart <= pins("requirements-peers.txt").keys()
+    assert not apart & pins("constraints.txt").keys()
+    assert PEERS.folder not in {APP.folder, MODELS.folder}
 
 
 def test_azure_builds_the_model_servers_from_the_same_pins():
@@ -123,11 +145,12 @@ def test_azurite_is_locked_by_checksum_and_to_no_registry():
 @pytest.mark.parametrize(
     ("given", "passed_on"),
     [
-        ([], ["-m", "not long"]),
-        (["--long"], []),
-        (["tests/unit", "-k", "door"], ["-m", "not long", "tests/unit", "-k", "door"]),
-        (["--long", "-x"], ["-x"]),
+        ([], ["-m", "not long and not heavy"]),
+        (["--long"], ["-m", "not heavy"]),
+        (["tests/unit", "-x"], ["-m", "not long and not heavy", "tests/unit", "-x"]),
+        (["--long", "-x"], ["-m", "not heavy", "-x"]),
+        (["--heavy", "-x"], ["-m", "heavy", "tests/heavy", "-x"]),
     ],
 )
-def test_long_tests_are_run_on_request(given, passed_on):
+def test_long_and_heavy_tests_are_run_on_request(given, passed_on):
     assert pytest_command(given) == [sys.executable, "-m", "pytest", *passed_on]

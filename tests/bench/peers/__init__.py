@@ -1,0 +1,1 @@
+"""Other systems doing the same work, each as a program of its own."""
