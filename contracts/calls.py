@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, with_config
 
 from contracts.states import Execution, Priority
 
@@ -22,6 +22,8 @@ class Task(StrEnum):
     """An OpenAI chat completions body, without `model`."""
     EMBEDDINGS = "embeddings"
     """An OpenAI embeddings body, without `model`."""
+    RESPONSES = "responses"
+    """A body of OpenAI's Responses API, without `model`."""
     SCORE = "score"
     """Whatever JSON the model's scoring script takes, passed on as it is."""
 
@@ -31,14 +33,15 @@ class ModelCall:
     """What a flow asks of a model, by the model's name in deployments.yaml."""
 
     model: str
+    """`NAME`, or `NAME@PIN` for the deployments of one version, or for one deployment."""
     task: Task
     payload: JsonValue
 
 
-class Usage(BaseModel):
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(slots=True)
+class Usage:
     """What was consumed, as far as the endpoint reported it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -53,24 +56,54 @@ class Usage(BaseModel):
 
 
 AttemptOutcome = Literal[
-    "answered", "throttled", "failed", "rejected", "unusable", "unknown", "not_connected"
+    "answered",
+    "throttled",
+    "failed",
+    "rejected",
+    "unusable",
+    "unknown",
+    "not_connected",
+    "cancelled",
+    "pending",
 ]
 
 
-class Attempt(BaseModel):
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(slots=True, kw_only=True)
+class Attempt:
     """One HTTP request to one deployment, as the job's record shows it."""
 
-    model_config = ConfigDict(extra="forbid")
-
+    # No BaseModel: it would cost three times as much to make, with each call.
     model: str
     deployment: str
+    version: str | None = None
     outcome: AttemptOutcome
-    status: int | None = Field(default=None, description="HTTP status, when one came.")
+    status: Annotated[int | None, Field(description="HTTP status, when one came.")] = None
     started_at: datetime
-    seconds: float = Field(description="Wall time of the request, in seconds.")
-    request_id: str = Field(description="Sent as x-ms-client-request-id / x-request-id.")
-    reason: str | None = Field(default=None, description="Why it did not answer, in brief.")
-    usage: Usage = Usage()
+    seconds: Annotated[float, Field(description="Wall time of the request, in seconds.")]
+    request_id: Annotated[str, Field(description="Sent as x-ms-client-request-id / x-request-id.")]
+    reason: Annotated[str | None, Field(description="Why it did not answer, in brief.")] = None
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(slots=True)
+class UsageRecord:
+    """What one request to one deployment used: the raw material of chargeback."""
+
+    tenant: str
+    job_id: str
+    attempt: Attempt
+    """Model, deployment, version, outcome, seconds and tokens."""
+    number: int
+    """1 for the first request made on behalf of the job's step."""
+    request_bytes: int
+    response_bytes: int
+    mirrored: bool = False
+    """Sent to a shadow deployment, for comparison: never billed."""
+
+
+type Meter = Callable[[UsageRecord], None]
+"""Takes each usage record as it arises; quick, and raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +112,35 @@ class ModelAnswer:
 
     body: JsonValue
     attempt: Attempt
+
+
+HandleState = Literal["sent", "begun", "answered", "lost", "failed"]
+
+
+class CallHandle(BaseModel):
+    """A call that a deployment works on beyond the step of the job that made it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    deployment: str
+    name: str
+    """What the deployment calls it."""
+    state: HandleState
+    """`sent`: it is not known whether it arrived; `lost`: it was not found then."""
+    sent_at: datetime
+
+    @property
+    def held(self) -> bool:
+        """Whether the deployment is the one to ask, and the call not to be begun again."""
+        return self.state not in ("lost", "failed")
+
+    @property
+    def open(self) -> bool:
+        """Whether the deployment may be working on it."""
+        return self.state in ("sent", "begun")
+
+    def __str__(self) -> str:
+        return f"{self.deployment}/{self.name}"
 
 
 @dataclass(slots=True)
@@ -91,8 +153,22 @@ class CallScope:
     priority: Priority = Priority.REALTIME
     deadline: datetime | None = None
     """Aware, UTC. No attempt is begun after it and none lasts beyond it."""
+    patience: float = 0.0
+    """Seconds that a call may wait, holding a worker, for a deployment to have room. What takes
+    longer ends as NoCapacity, and is the orchestrator's to wait for."""
+    sticky_key: str | None = None
+    """Calls with the same key go to the same deployment, while it takes them."""
     attempts: list[Attempt] = field(default_factory=list)
+    handles: dict[str, CallHandle] = field(default_factory=dict)
+    """Calls that take longer than a step, by their keys; the job keeps them from step to step."""
+    key: str | None = None
+    """Of the one call that this scope is for, where its model takes longer than a step."""
+    seen: dict[str, int] = field(default_factory=dict)
+    """How often a call of the same content has been made in this step."""
 
 
 type Invoke = Callable[[ModelCall], Awaitable[ModelAnswer]]
-"""How a flow calls a model: `endpoints` bound to a scope. Raises NoCapacity or ModelCallError."""
+"""How a flow calls a model: `endpoints` bound to a scope.
+
+Raises NoCapacity, CallPending or ModelCallError.
+"""

@@ -8,14 +8,17 @@
     │   ├── IdempotencyKeyReused  422  the key is bound to another request
     │   └── PayloadTooLarge    413
     ├── NoCapacity             429  every deployment refuses; says from when one will not
+    ├── CallPending            202  a model works on the call; says when to look again
     ├── ModelCallError         a model call ended badly
     │   ├── CallRejected       the model refused the request itself: never retried
     │   ├── EndpointUnusable   401/403/404 from an endpoint: an operator must act; never retried
     │   ├── CallFailed         every deployment failed: retried later
+    │   │   └── CallGivenUp    what a model worked on was cancelled, or took too long: never retried
     │   └── OutcomeUnknown     the model may have run: retried only at-least-once
     ├── FlowFailed             an author's flow raised: never retried
     ├── DeadlineExceeded       the job's deadline passed
     ├── DependencyUnavailable  storage or messaging is down: retried later
+    │   └── Overtaken          another worker does the same: this one begins anew
     └── Misconfigured          the app cannot work as it is set up: an operator must act
 
 `detail` is shown to the caller, so it never carries a prompt, an answer or a key.
@@ -39,6 +42,8 @@ class Retry(StrEnum):
     """Again after a back-off, a limited number of times."""
     WHEN_CAPACITY = "when_capacity"
     """Again at the time the error names, as often as it takes."""
+    WHEN_DUE = "when_due"
+    """At the time the error names, to see whether the model has ended."""
 
 
 class Settle(StrEnum):
@@ -124,6 +129,24 @@ class NoCapacity(SluiceError):
         self.retry_at = retry_at
 
 
+class CallPending(SluiceError):
+    """A model works on a call beyond this step of the job.
+
+    `handle` names what it works on. Made again at `check_at` (aware, UTC) with the handles that
+    the step has gathered, the call asks for its answer instead of beginning anew.
+    """
+
+    status = HTTPStatus.ACCEPTED
+    code = "model_call_pending"
+    retry = Retry.WHEN_DUE
+    settle = Settle.ABANDON
+
+    def __init__(self, handle: str, check_at: datetime) -> None:
+        super().__init__(f"The model works on {handle}.")
+        self.handle = handle
+        self.check_at = check_at
+
+
 class ModelCallError(SluiceError):
     status = HTTPStatus.BAD_GATEWAY
     code = "model_call_failed"
@@ -147,6 +170,16 @@ class CallFailed(ModelCallError):
 
     retry = Retry.LATER
     settle = Settle.ABANDON
+
+
+class CallGivenUp(CallFailed):
+    """What the model worked on was cancelled at its place, or outlasted what it may take.
+
+    Begun again it would fare no better, and cost as much.
+    """
+
+    retry = Retry.NEVER
+    settle = Settle.REJECT
 
 
 class OutcomeUnknown(ModelCallError):
@@ -173,6 +206,10 @@ class DependencyUnavailable(SluiceError):
     code = "dependency_unavailable"
     retry = Retry.LATER
     settle = Settle.ABANDON
+
+
+class Overtaken(DependencyUnavailable):
+    """Another worker does the same step: this one is started anew, and finds what that has done."""
 
 
 class Misconfigured(SluiceError):

@@ -7,12 +7,13 @@ environment and no cookie is kept, so that nothing a server says decides where a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client import _RequestContextManager
 
-from endpoints.wire import Limits, NoReply, Reply, Request
+from endpoints.wire import BrokenStream, Limits, NoReply, Reply, Request, Stream
 
 MAX_CONNECTIONS = 1000
 MAX_CONNECTIONS_PER_HOST = 500
@@ -22,6 +23,8 @@ KEEP_ALIVE_SECONDS = 4.0
 A request that meets such a close on its way has an unknown outcome, so it must be rare."""
 CHUNK = 64 * 1024
 
+_FAILURES = (aiohttp.ClientError, OSError, TimeoutError)
+
 
 class HttpClient:
     """A session made at the first request, in the loop that makes it."""
@@ -29,32 +32,65 @@ class HttpClient:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._limits: Limits | None = None
+        self._timeout = aiohttp.ClientTimeout()
 
     async def send(
         self, request: Request, headers: Mapping[str, str], limits: Limits
     ) -> Reply | NoReply:
-        """POST once, never again. `headers` are added to the request's own."""
+        """Send once, never again. `headers` are added to the request's own."""
         body = _Body(request.body)
         status: int | None = None
         try:
-            async with self._open_session().post(
-                request.url,
-                data=body,
-                headers={**request.headers, **headers},
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=limits.seconds,
-                    sock_connect=limits.connect_seconds,
-                    ceil_threshold=limits.seconds + 1,  # to the moment, not to the next second
-                ),
-            ) as response:
+            async with self._begin(request, body, headers, limits) as response:
                 status = response.status
                 content = await _read(response, limits.answer_bytes)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             if status is not None and not 200 <= status < 300:
                 return Reply(status, response.headers, b"")  # the status alone says enough
             return NoReply(body.begun, _reason(error, body.begun), status)
         return Reply(status, response.headers, content)
+
+    async def open(
+        self, request: Request, headers: Mapping[str, str], limits: Limits
+    ) -> Stream | Reply | NoReply:
+        """As `send`, but a successful answer is returned when its head is there."""
+        body = _Body(request.body)
+        try:
+            response = await self._begin(request, body, headers, limits)
+        except _FAILURES as error:
+            return NoReply(body.begun, _reason(error, body.begun))
+        if 200 <= response.status < 300:
+            return _Stream(response, limits.answer_bytes)
+        async with response:
+            try:
+                content = await _read(response, limits.answer_bytes)
+            except _FAILURES:
+                content = b""
+            return Reply(response.status, response.headers, content)
+
+    def _begin(
+        self, request: Request, body: _Body, headers: Mapping[str, str], limits: Limits
+    ) -> _RequestContextManager:
+        return self._open_session().request(
+            request.method,
+            request.url,
+            data=body,
+            headers={**request.headers, **headers},
+            allow_redirects=False,
+            timeout=self._timeout_of(limits),
+        )
+
+    def _timeout_of(self, limits: Limits) -> aiohttp.ClientTimeout:
+        """The same as for the last request, if its limits were the same."""
+        if limits is not self._limits:
+            self._limits = limits
+            self._timeout = aiohttp.ClientTimeout(
+                total=limits.seconds,
+                sock_connect=limits.connect_seconds,
+                ceil_threshold=limits.seconds + 1,  # to the moment, not to the next second
+            )
+        return self._timeout
 
     async def aclose(self) -> None:
         """Close every connection. A later request opens new ones."""
@@ -78,6 +114,36 @@ class HttpClient:
         elif loop is not self._loop:
             raise RuntimeError("Endpoints belong to the event loop of their first call.")
         return self._session
+
+
+class _Stream:
+    """The body of a response, of at most so many bytes."""
+
+    def __init__(self, response: aiohttp.ClientResponse, most: int) -> None:
+        self._response = response
+        self._most = most
+        self.status = response.status
+        self.headers = response.headers
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        try:
+            async for piece in self._response.content.iter_any():
+                size += len(piece)
+                if size > self._most:
+                    raise BrokenStream("answer over max_response_bytes")
+                yield piece
+        except _FAILURES as error:
+            raise BrokenStream(_reason(error, sent=True)) from None
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """What is left is not read: the connection serves again only when it was at its end."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
 
 
 class _Body(aiohttp.Payload):

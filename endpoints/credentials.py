@@ -48,10 +48,10 @@ class Key:
     """A key, which never changes while the app runs."""
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        self.value = value
 
     async def secret(self, within: float) -> str:
-        return self._value
+        return self.value
 
     async def renewed(self, refused: str, within: float) -> str | None:
         return None

@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import getrandbits
 
 from pydantic import JsonValue
 
-from contracts.calls import Attempt, CallScope, ModelCall, Task, Usage
+from contracts.calls import Attempt, CallScope, ModelCall, Task, Usage, UsageRecord
 from contracts.errors import DeadlineExceeded, PayloadTooLarge
-from endpoints.credentials import Credential, TokenUnavailable
+from contracts.states import Execution
+from endpoints.context import Context
+from endpoints.credentials import Credential, Key, TokenUnavailable
 from endpoints.json_body import NotJson
 from endpoints.protocols import AnyDeployment, speak
-from endpoints.standing import Standing
-from endpoints.verdicts import ANSWERED, NO_TOKEN, Verdict, judge_silence, unreadable
-from endpoints.wire import Limits, NoReply, Reply, Request, Wire
+from endpoints.routing.needs import Needs
+from endpoints.routing.standing import Slot, Standing
+from endpoints.sse import EventReader
+from endpoints.streaming import Streaming
+from endpoints.verdicts import (
+    ANSWERED,
+    CANCELLED,
+    NO_TOKEN,
+    Verdict,
+    judge_silence,
+    unreadable,
+)
+from endpoints.wire import Limits, NoReply, Reply, Request, Stream, Wire
 
 logger = logging.getLogger("sluice.endpoints")
 
-type Now = Callable[[], datetime]
-"""The time: aware, UTC."""
+_WHOLE = (Reply, NoReply)
+
+PROBE_SECONDS = 5.0
+"""What a health probe may take."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
-    """What asking came to. `body` holds the answer when the verdict is `answered`."""
+    """What asking came to. When the verdict is `answered`, `body` holds the answer, or `stream`
+    brings it."""
 
     verdict: Verdict
     attempt: Attempt
     body: JsonValue = None
+    stream: Streaming | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reading:
     """What came back, understood."""
 
@@ -43,20 +59,43 @@ class _Reading:
     status: int | None = None
     body: JsonValue = None
     usage: Usage = field(default_factory=Usage)
+    size: int = 0
+    """Bytes of the answer's body."""
 
 
 def _random_uuid() -> str:
     """A UUID of version 4. It correlates and guards nothing: uuid4() would ask the kernel for
     better randomness, and be a tenth of what a call costs."""
-    digits = f"{getrandbits(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+    rest = f"{getrandbits(60):015x}"
+    return f"{_PROCESS}-a{rest[:3]}-{rest[3:]}"
 
 
-@dataclass(frozen=True, slots=True)
+_PROCESS = "-".join((f"{getrandbits(32):08x}", f"{getrandbits(16):04x}", f"4{getrandbits(12):03x}"))
+"""The first half of every id of this process."""
+
+
+@dataclass(slots=True)
+class _Asking:
+    """One call at this deployment, which may take two requests: see `Deployment.ask`."""
+
+    scope: CallScope
+    slot: Slot
+    mirrored: bool = False
+    hide_usage: bool | None = None
+    """Set when the answer is to come as a stream: see `EventReader`."""
+    sent: bool = False
+    """Whether a request may have reached the deployment."""
+    cut_short: bool = False
+    """The deadline left less time than the deployment may take, and it was used up."""
+
+
+@dataclass(slots=True)
 class _Start:
     at: datetime
-    clock: float = field(default_factory=time.perf_counter)
-    request_id: str = field(default_factory=_random_uuid)
+    clock: float
+    request_id: str
+    size: int
+    """Bytes of the request's body."""
 
 
 class Deployment:
@@ -68,17 +107,24 @@ class Deployment:
         settings: AnyDeployment,
         credential: Credential | None,
         wire: Wire,
-        now: Now,
+        context: Context,
     ) -> None:
         self.name = settings.name
         self.protocol = settings.protocol
-        self.standing = Standing()
+        self.version = settings.version
+        self.region = settings.region
+        self.priority = settings.priority
+        self.weight = settings.weight
+        """As declared, until an operator shifts it."""
+        self.standing = Standing(settings)
         self._model = model
         self._speaks = speak(settings)
+        self._settings = settings
         self._credential = credential
+        self._fixed = self._fixed_authorization(credential)
         self._wire = wire
-        self._now = now
-        self._max_request_bytes = settings.max_request_bytes
+        self._clocks = context.clocks
+        self._meter = context.meter
         self._full_limits = Limits(
             seconds=settings.timeout_seconds,
             connect_seconds=settings.connect_timeout_seconds,
@@ -89,95 +135,213 @@ class Deployment:
     def tasks(self) -> frozenset[Task]:
         return self._speaks.tasks
 
-    async def ask(self, call: ModelCall, scope: CallScope) -> Result:
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether what a call needs must be known before it is sent here."""
+        settings = self._settings
+        limited = settings.tokens_per_minute or settings.context_tokens
+        return bool(limited or settings.modalities is not None or not settings.json_mode)
+
+    def meets(self, needs: Needs) -> bool:
+        settings = self._settings
+        if settings.context_tokens is not None and needs.tokens > settings.context_tokens:
+            return False
+        if needs.json_mode and not settings.json_mode:
+            return False
+        return settings.modalities is None or needs.modalities <= settings.modalities
+
+    def ask(
+        self, call: ModelCall, scope: CallScope, slot: Slot, *, mirrored: bool = False
+    ) -> Coroutine[None, None, Result]:
         """Send the call; once more, with a new token, when the token was refused.
 
-        Each request is added to `scope.attempts`. Never waits for capacity. Raises InvalidRequest
-        and PayloadTooLarge before anything is sent, DeadlineExceeded when there is no time left.
+        Gives the slot back. Each request is metered and added to `scope.attempts`. Never waits
+        for capacity. Raises InvalidRequest and PayloadTooLarge before anything is sent,
+        DeadlineExceeded when there is no time left.
         """
-        request = self._speaks.request(call)
-        size, most = len(request.body), self._max_request_bytes
+        return self._asked(call, _Asking(scope, slot, mirrored))
+
+    def open(self, call: ModelCall, scope: CallScope, slot: Slot) -> Coroutine[None, None, Result]:
+        """As `ask`, for an answer as server-sent events: the slot is kept until its end."""
+        options = call.payload.get("stream_options") if isinstance(call.payload, dict) else None
+        asked = isinstance(options, dict) and options.get("include_usage") is True
+        return self._asked(call, _Asking(scope, slot, hide_usage=not asked))
+
+    async def _asked(self, call: ModelCall, asking: _Asking) -> Result:
+        try:
+            request = self._request(call, asking)
+            if asking.slot.trial and (unready := await self._unready(request, asking)) is not None:
+                result = unready
+            else:
+                result = await self._ask(request, asking)
+        except BaseException:
+            self.standing.let_go(asking.slot, self._clocks.monotonic(), used=asking.sent)
+            raise
+        if result.stream is None:
+            self._remember(result, asking)
+        return result
+
+    def _request(self, call: ModelCall, asking: _Asking) -> Request:
+        streams = asking.hide_usage is not None
+        request = self._speaks.streaming_request(call) if streams else self._speaks.request(call)
+        size, most = len(request.body), self._settings.max_request_bytes
         if most is not None and size > most:
             raise PayloadTooLarge(
                 f"The request to the model is {size} bytes; deployment {self.name} takes {most}."
             )
-        result = await self._ask(request, scope)
-        self._remember(result.verdict)
-        return result
+        return request
 
-    async def _ask(self, request: Request, scope: CallScope) -> Result:
-        if self._credential is None:
-            return await self._attempt(request, {}, scope)
-        within = self._limits(scope).seconds
+    async def _unready(self, request: Request, asking: _Asking) -> Result | None:
+        """A deployment that kept failing is asked for its health first, where it can be asked: no
+        call need be spent on it."""
+        probe = self._speaks.health()
+        if probe is None:
+            return None
+        seconds = min(PROBE_SECONDS, self._limits(asking).seconds)
+        start = self._start(request)
+        reply = await self._wire.send(probe, {}, replace(self._full_limits, seconds=seconds))
+        if isinstance(reply, Reply) and 200 <= reply.status < 300:
+            return None
+        why = reply.reason if isinstance(reply, NoReply) else f"HTTP {reply.status}"
+        return self._ended(_Reading(Verdict("not_connected", f"not ready: {why}")), start, asking)
+
+    def _ask(self, request: Request, asking: _Asking) -> Coroutine[None, None, Result]:
+        if self._fixed is not None:
+            return self._attempt(request, self._fixed, asking)
+        assert self._credential is not None
+        return self._ask_with_token(request, self._credential, asking)
+
+    async def _ask_with_token(
+        self, request: Request, credential: Credential, asking: _Asking
+    ) -> Result:
+        within = self._limits(asking).seconds
         try:
-            secret = await self._credential.secret(within)
-            result = await self._attempt(request, self._authorization(secret), scope)
+            secret = await credential.secret(within)
+            result = await self._attempt(request, self._authorization(secret), asking)
             if not result.verdict.token_refused:
                 return result
-            renewed = await self._credential.renewed(secret, within)
+            renewed = await credential.renewed(secret, within)
         except TokenUnavailable:
-            return self._ended(_Reading(NO_TOKEN), _Start(self._now()), scope)
+            return self._ended(_Reading(NO_TOKEN), self._start(request), asking)
         if renewed is None:
             return result
-        return await self._attempt(request, self._authorization(renewed), scope)
+        return await self._attempt(request, self._authorization(renewed), asking)
+
+    def _fixed_authorization(self, credential: Credential | None) -> Mapping[str, str] | None:
+        """The header that is the same for every call; None where it has to be asked for."""
+        if credential is None:
+            return {}
+        return self._authorization(credential.value) if isinstance(credential, Key) else None
 
     def _authorization(self, secret: str) -> dict[str, str]:
         name, value = self._speaks.authorization(secret)
         return {name: value}
 
     async def _attempt(
-        self, request: Request, authorization: dict[str, str], scope: CallScope
+        self, request: Request, authorization: Mapping[str, str], asking: _Asking
     ) -> Result:
-        limits, start = self._limits(scope), _Start(self._now())
-        correlation = {"x-ms-client-request-id": start.request_id, "x-request-id": start.request_id}
-        reply = await self._wire.send(request, authorization | correlation, limits)
-        return self._ended(self._read(reply), start, scope)
+        limits, start = self._limits(asking), self._start(request)
+        headers = {
+            **authorization,
+            "x-ms-client-request-id": start.request_id,
+            "x-request-id": start.request_id,
+        }
+        asking.sent = True
+        send = self._wire.send if asking.hide_usage is None else self._wire.open
+        try:
+            reply = await send(request, headers, limits)
+        except asyncio.CancelledError:
+            self._ended(_Reading(CANCELLED), start, asking)
+            raise
+        if not isinstance(reply, _WHOLE):
+            return self._streaming(reply, start, asking)
+        if isinstance(reply, NoReply):
+            asking.sent = reply.sent
+            took = self._clocks.monotonic() - start.clock
+            asking.cut_short = took >= limits.seconds < self._full_limits.seconds
+        return self._ended(self._read(reply), start, asking)
 
-    def _limits(self, scope: CallScope) -> Limits:
-        if scope.deadline is None:
+    def _start(self, request: Request) -> _Start:
+        clocks = self._clocks
+        return _Start(clocks.now(), clocks.monotonic(), _random_uuid(), len(request.body))
+
+    def _limits(self, asking: _Asking) -> Limits:
+        """Less than the settings allow when a deadline is nearer, or for a trial: a deployment
+        that hangs must not keep its next trial waiting. Unless it may run only once."""
+        seconds = self._full_limits.seconds
+        if asking.slot.trial and asking.scope.execution is not Execution.AT_MOST_ONCE:
+            seconds = min(seconds, self.standing.trial_seconds())
+        if asking.scope.deadline is not None:
+            left = (asking.scope.deadline - self._clocks.now()).total_seconds()
+            if left <= 0:
+                raise DeadlineExceeded("The deadline passed before the model answered.")
+            seconds = min(left, seconds)
+        if seconds == self._full_limits.seconds:
             return self._full_limits
-        left = (scope.deadline - self._now()).total_seconds()
-        if left <= 0:
-            raise DeadlineExceeded("The deadline passed before the model answered.")
-        return replace(self._full_limits, seconds=min(left, self._full_limits.seconds))
+        return replace(self._full_limits, seconds=seconds)
 
     def _read(self, reply: Reply | NoReply) -> _Reading:
         if isinstance(reply, NoReply):
             return _Reading(judge_silence(reply), reply.status)
         if not 200 <= reply.status < 300:
-            return _Reading(self._speaks.verdict(reply, self._now()), reply.status)
+            return _Reading(self._speaks.verdict(reply, self._clocks.now()), reply.status)
         if reply.body is None:
             return _Reading(unreadable(reply, "answer over max_response_bytes"), reply.status)
+        size = len(reply.body)
         try:
             body = self._speaks.answer(reply)
         except NotJson:
-            return _Reading(unreadable(reply, "answer is not JSON"), reply.status)
-        return _Reading(ANSWERED, reply.status, body, self._speaks.usage(body))
+            return _Reading(unreadable(reply, "answer is not JSON"), reply.status, size=size)
+        return _Reading(ANSWERED, reply.status, body, self._speaks.usage(body), size)
 
-    def _ended(self, reading: _Reading, start: _Start, scope: CallScope) -> Result:
+    def _ended(self, reading: _Reading, start: _Start, asking: _Asking) -> Result:
+        attempt = self._attempt_record(reading, start, asking)
+        self._metered(attempt, start, asking, reading.size)
+        return Result(reading.verdict, attempt, reading.body)
+
+    def _attempt_record(self, reading: _Reading, start: _Start, asking: _Asking) -> Attempt:
         attempt = Attempt(
             model=self._model,
             deployment=self.name,
+            version=self.version,
             outcome=reading.verdict.outcome,
             status=reading.status,
             started_at=start.at,
-            seconds=time.perf_counter() - start.clock,
+            seconds=self._clocks.monotonic() - start.clock,
             request_id=start.request_id,
             reason=reading.verdict.reason,
             usage=reading.usage,
         )
-        scope.attempts.append(attempt)
-        return Result(reading.verdict, attempt, reading.body)
+        asking.scope.attempts.append(attempt)
+        return attempt
 
-    def _remember(self, verdict: Verdict) -> None:
+    def _metered(self, attempt: Attempt, start: _Start, asking: _Asking, size: int) -> None:
+        scope = asking.scope
+        self._meter(
+            UsageRecord(
+                tenant=scope.tenant,
+                job_id=scope.job_id,
+                attempt=attempt,
+                number=len(scope.attempts),
+                request_bytes=start.size,
+                response_bytes=size,
+                mirrored=asking.mirrored,
+            )
+        )
+
+    def _remember(self, result: Result, asking: _Asking) -> None:
+        verdict, slot, now = result.verdict, asking.slot, self._clocks.monotonic()
         if verdict.outcome == "answered":
-            if self.standing.found_usable():
-                logger.info("Deployment %s of model %s is usable again", self.name, self._model)
-            return
-        now = self._now()
-        if verdict.wait is not None:
-            self.standing.cool(now + timedelta(seconds=verdict.wait))
-        if verdict.outcome == "unusable" and self.standing.found_unusable(now):
+            usage = result.attempt.usage
+            if self.standing.answered(slot, now, usage.input_tokens + usage.output_tokens):
+                logger.info("Deployment %s of model %s answers again", self.name, self._model)
+        elif asking.cut_short and not slot.trial:
+            self.standing.let_go(slot, now, used=asking.sent)  # its time was up, not its fault
+        elif self.standing.ended(slot, verdict, now):
+            self._tell_operator(verdict)
+
+    def _tell_operator(self, verdict: Verdict) -> None:
+        if verdict.outcome == "unusable":
             logger.error(
                 "Deployment %s of model %s is unusable (%s): check its url, credential, "
                 "role assignment and traffic",
@@ -185,3 +349,27 @@ class Deployment:
                 self._model,
                 verdict.reason,
             )
+        else:
+            logger.warning(
+                "Deployment %s of model %s keeps failing (%s) and is left alone for a while",
+                self.name,
+                self._model,
+                verdict.reason,
+            )
+
+    def _streaming(self, stream: Stream, start: _Start, asking: _Asking) -> Result:
+        """An answer has begun: its attempt is on record, and is told the rest at the end."""
+        attempt = self._attempt_record(_Reading(ANSWERED, stream.status), start, asking)
+
+        def ended(verdict: Verdict, told: JsonValue, size: int) -> None:
+            attempt.outcome, attempt.reason = verdict.outcome, verdict.reason
+            attempt.seconds = self._clocks.monotonic() - start.clock
+            attempt.usage = self._speaks.usage(told)
+            self._metered(attempt, start, asking, size)
+            if verdict is CANCELLED:
+                self.standing.let_go(asking.slot, self._clocks.monotonic(), used=True)
+            else:
+                self._remember(Result(verdict, attempt), asking)
+
+        events = EventReader(hide_usage=asking.hide_usage is True)
+        return Result(ANSWERED, attempt, stream=Streaming(self._model, stream, events, ended))

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from contracts.calls import CallScope, ModelAnswer, ModelCall
-from contracts.errors import DeadlineExceeded, InvalidRequest, NotFound, PayloadTooLarge
+from contracts.calls import CallHandle, CallScope, ModelAnswer, ModelCall
+from contracts.deployments import DeploymentStatus
+from contracts.errors import NotFound
+from endpoints import long_calls
 from endpoints import settings as deployments_yaml
+from endpoints.context import Context
 from endpoints.credentials import Credential, FetchToken, Identity, Key, azure_token
-from endpoints.deployment import Deployment, Now
-from endpoints.endings import Tally
+from endpoints.deployment import Deployment
+from endpoints.long_calls import LongDeployment, LongModel
+from endpoints.mirroring import Mirror
+from endpoints.model import Model
+from endpoints.protocols import AnyDeployment, synapse
+from endpoints.protocols.aml_batch import AmlBatchSettings
 from endpoints.protocols.common_settings import Auth
 from endpoints.settings import ModelSettings, Settings
+from endpoints.sharing import Sharing
+from endpoints.status import status
+from endpoints.streaming import Streaming
 from endpoints.wire import Wire
 
 
@@ -22,10 +31,6 @@ def _http_client() -> Wire:
     from endpoints.client import HttpClient  # aiohttp takes a while: not at an import of the app
 
     return HttpClient()
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,104 +59,124 @@ class Endpoints:
         *,
         wire: Wire | None = None,
         fetch_token: FetchToken = azure_token,
-        now: Now = _utc_now,
+        context: Context | None = None,
     ) -> None:
         self._wire = wire or _http_client()
+        self._databases: list[Wire] = []
+        self._long: dict[str, LongDeployment] = {}
         self._fetch_token = fetch_token
-        self._now = now
+        self._context = context or Context()
         self._identities: dict[str, Identity] = {}
-        self._pools = {name: self._pool(name, model) for name, model in settings.models.items()}
+        self._models = {name: self._model(name, model) for name, model in settings.models.items()}
         self.models: Mapping[str, ModelInfo] = {
-            name: _info(name, model, self._pools[name]) for name, model in settings.models.items()
+            name: _info(name, model) for name, model in settings.models.items()
         }
 
     @classmethod
-    def load(cls, path: Path, environ: Mapping[str, str]) -> Endpoints:
+    def load(
+        cls, path: Path, environ: Mapping[str, str], *, context: Context | None = None
+    ) -> Endpoints:
         """From deployments.yaml; opens no connection. Raises SettingsError with all findings."""
-        return cls(deployments_yaml.load(path, environ))
+        return cls(deployments_yaml.load(path, environ), context=context)
 
     async def invoke(self, call: ModelCall, scope: CallScope) -> ModelAnswer:
-        """The answer of the first deployment that takes the call, in declared order.
+        """The answer of the best deployment that takes the call.
 
         Every request made on the way is added to `scope.attempts`. Moves on to the next
-        deployment at once and never waits for capacity. Raises
+        deployment at once; waits for capacity no longer than `scope.patience`. Raises
 
         - NotFound, InvalidRequest, PayloadTooLarge: the call cannot be made as it is;
         - DeadlineExceeded: no time is left for a (further) attempt;
-        - CallRejected, OutcomeUnknown, NoCapacity, CallFailed, EndpointUnusable: see `endings`.
+        - CallRejected, OutcomeUnknown, NoCapacity, CallFailed, EndpointUnusable: see `endings`;
+        - CallPending, CallGivenUp: see `long_running`.
         """
-        pool = self._pool_for(call)
-        tally = Tally(call.model)
-        for deployment in _order(pool, tally, self._now()):
-            try:
-                result = await deployment.ask(call, scope)
-            except PayloadTooLarge as error:
-                tally.too_large(error)
-                continue
-            if result.verdict.outcome == "answered":
-                return ModelAnswer(result.body, result.attempt)
-            tally.add(result, scope, self._now())
-        if scope.deadline is not None and scope.deadline <= self._now():
-            raise DeadlineExceeded("The deadline passed before the model answered.")
-        raise tally.error()
+        model, pin = self._asked(call)
+        return await model.invoke(call, pin, scope)
+
+    async def stream(self, call: ModelCall, scope: CallScope) -> Streaming:
+        """As `invoke`, for an answer as server-sent events, passed on as they arrive.
+
+        Moves on to other deployments until one begins to answer. An answer that breaks off later
+        ends with OutcomeUnknown where it is read.
+        """
+        model, pin = self._asked(call)
+        return await model.stream(call, pin, scope)
+
+    async def look(self, handles: Mapping[str, CallHandle]) -> None:
+        """Raises CallPending while deployments work on all of the calls that have not ended."""
+        await long_calls.look(self._long, handles.values())
+
+    async def cancel(self, handles: Mapping[str, CallHandle]) -> None:
+        """Raises DependencyUnavailable while a deployment cannot be told."""
+        await long_calls.cancel(self._long, handles.values(), self._identity)
+
+    def _asked(self, call: ModelCall) -> tuple[Model, str | None]:
+        name, _, pin = call.model.partition("@")
+        model = self._models.get(name)
+        if model is None:
+            raise NotFound(f"No model {name!r}; there are {', '.join(self._models)}.")
+        return model, pin or None
+
+    def share(self, worker: str) -> dict[str, Sharing]:
+        """Begin to keep to limits together with other workers, by model.
+
+        From now on each limit is used in a small part, until the others are heard of.
+        """
+        return {
+            name: Sharing(model, self._context.clocks, worker)
+            for name, model in self._models.items()
+        }
+
+    def statuses(self) -> list[DeploymentStatus]:
+        """Every deployment as this process knows it."""
+        return [
+            status(deployment, model.name, model.pool.waiting, self._context.clocks)
+            for model in self._models.values()
+            for deployment in model.deployments
+        ]
 
     async def aclose(self) -> None:
         """Close every connection."""
+        for model in self._models.values():
+            await model.aclose()
         for identity in self._identities.values():
             await identity.aclose()
-        await self._wire.aclose()
+        for wire in (self._wire, *self._databases):
+            await wire.aclose()
 
-    def _pool(self, name: str, model: ModelSettings) -> tuple[Deployment, ...]:
-        return tuple(
-            Deployment(name, settings, self._credential(settings.auth), self._wire, self._now)
-            for settings in model.deployments
-        )
+    def _model(self, name: str, settings: ModelSettings) -> Model:
+        deployments = {each.name: self._deployment(name, each) for each in settings.deployments}
+        mirror = None
+        if settings.mirror is not None:
+            shadow = deployments[settings.mirror.to]
+            mirror = Mirror(shadow, settings.mirror.percent, self._context)
+        kind = LongModel if deployments.keys() & self._long.keys() else Model
+        return kind(name, settings, tuple(deployments.values()), self._context, mirror)
+
+    def _deployment(self, model: str, settings: AnyDeployment) -> Deployment:
+        credential, wire = self._credential(settings.auth), self._wire
+        if isinstance(settings, AmlBatchSettings):
+            long = LongDeployment(model, settings, credential, wire, self._context)
+            self._long[settings.name] = long
+            return long
+        if isinstance(settings, synapse.SynapseSettings):
+            wire = synapse.wire(settings)
+            self._databases.append(wire)
+        return Deployment(model, settings, credential, wire, self._context)
 
     def _credential(self, auth: Auth | None) -> Credential | None:
         if auth is None:
             return None
         if auth.key is not None:
             return Key(auth.key.get_secret_value())
-        scope = auth.managed_identity or ""
+        return self._identity(auth.managed_identity or "")
+
+    def _identity(self, scope: str) -> Credential:
         if scope not in self._identities:
             self._identities[scope] = Identity(scope, self._fetch_token)
         return self._identities[scope]
 
-    def _pool_for(self, call: ModelCall) -> list[Deployment]:
-        """The deployments of the model that can do the task."""
-        pool = self._pools.get(call.model)
-        if pool is None:
-            raise NotFound(f"No model {call.model!r}; there are {', '.join(self._pools)}.")
-        able = [deployment for deployment in pool if call.task in deployment.tasks]
-        if not able:
-            tasks = sorted({task for deployment in pool for task in deployment.tasks})
-            raise InvalidRequest(
-                f"Model {call.model} does not do {call.task}; it does {', '.join(tasks)}."
-            )
-        return able
 
-
-def _order(pool: list[Deployment], tally: Tally, now: datetime) -> list[Deployment]:
-    """Who is asked, in which order. Those that cool down are told to the tally instead.
-
-    An unusable one is passed over for a while, but when there is no other it is asked again:
-    what ends a job for good should be true now.
-    """
-    ready = []
-    passed_over = []
-    cooling = False
-    for deployment in pool:
-        until = deployment.standing.cooling_until(now)
-        if until is not None:
-            tally.cooling(until)
-            cooling = True
-        elif deployment.standing.unusable(now):
-            passed_over.append(deployment)
-        else:
-            ready.append(deployment)
-    return ready if ready or cooling else passed_over
-
-
-def _info(name: str, model: ModelSettings, pool: tuple[Deployment, ...]) -> ModelInfo:
-    deployments = tuple(DeploymentInfo(each.name, each.protocol) for each in pool)
+def _info(name: str, model: ModelSettings) -> ModelInfo:
+    deployments = tuple(DeploymentInfo(each.name, each.protocol) for each in model.deployments)
     return ModelInfo(name, model.description, deployments)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from endpoints.marked_yaml import FieldPath, Finding, MarkedYaml, read
 from endpoints.protocols import SETTINGS, ByProtocol
 from endpoints.protocols import common_settings as common
+from endpoints.protocols.aml_batch import AmlBatchSettings
 
 type ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 
@@ -27,11 +28,40 @@ def _some[Part: (tuple[object, ...], dict[str, object])](parts: Part) -> Part:
     return parts
 
 
+class MirrorSettings(common.Settings):
+    """A share of the model's calls is sent once more, to a deployment under trial."""
+
+    to: str
+    """The name of one of the model's deployments; its weight is usually 0."""
+    percent: Annotated[float, Field(gt=0, le=50)]
+    """Of the answered calls; Azure ML mirrors at most 50 too."""
+
+
 class ModelSettings(common.Settings):
-    """One model. Its deployments are tried in the order in which they stand."""
+    """One model, and the deployments that serve it."""
 
     description: str = ""
     deployments: Annotated[tuple[ByProtocol, ...], AfterValidator(_some)]
+    hedge_after_seconds: Annotated[float, Field(gt=0, le=3600)] | Literal["p95"] | None = None
+    """A call that is not answered by then is made at another deployment too; the first answer
+    counts. Never for at_most_once."""
+    retry_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Calls that may be made a second time, as a share of all."""
+    mirror: MirrorSettings | None = None
+
+    @model_validator(mode="after")
+    def _mirror_is_known(self) -> ModelSettings:
+        names = [each.name for each in self.deployments]
+        if self.mirror is not None and self.mirror.to not in names:
+            raise common.expected(f"mirror.to to be one of {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _long_calls_are_made_once(self) -> ModelSettings:
+        long = any(isinstance(each, AmlBatchSettings) for each in self.deployments)
+        if long and (self.mirror is not None or self.hedge_after_seconds is not None):
+            raise common.expected("no hedge_after_seconds and no mirror beside aml_batch")
+        return self
 
 
 class Settings(common.Settings):
@@ -143,6 +173,8 @@ def _known_fields(loc: FieldPath) -> list[str]:
             return list(Settings.model_fields)
         case (*_, "auth"):
             return list(common.Auth.model_fields)
+        case ("models", _, "mirror"):
+            return list(MirrorSettings.model_fields)
         case ("models", _, "deployments", _, str() as protocol):
             return list(SETTINGS[protocol].model_fields)
     return list(ModelSettings.model_fields)

@@ -59,6 +59,7 @@ class Verdict:
 
 ANSWERED = Verdict("answered")
 NO_TOKEN = Verdict("failed", "no token of the managed identity")
+CANCELLED = Verdict("cancelled", "given up before it was answered", may_have_run=True)
 
 
 def judge(reply: Reply, now: datetime) -> Verdict:
@@ -117,14 +118,19 @@ def _reason(status: str, code: str | None) -> str:
 
 
 def error_code(body: bytes | None) -> tuple[str | None, str | None]:
-    """`code` (else `type`) and `param` of an OpenAI-shaped error body; None where absent."""
+    """`code` (else `type`) and `param` of an OpenAI-shaped error body, `error_code` of MLflow's and
+    Databricks' own; None where absent. Where Databricks passes another's error on, that one's."""
     try:
         decoded = json.loads(body or b"")
     except (ValueError, RecursionError):
         return None, None
-    error = decoded.get("error") if isinstance(decoded, dict) else None
-    if not isinstance(error, dict):
+    if not isinstance(decoded, dict):
         return None, None
+    passed_on = decoded.get("external_model_message")
+    said = passed_on if isinstance(passed_on, dict) else decoded
+    error = said.get("error")
+    if not isinstance(error, dict):
+        return _matching(_CODE, said.get("error_code")), None
     code = _matching(_CODE, error.get("code")) or _matching(_CODE, error.get("type"))
     return code, _matching(_PARAM, error.get("param"))
 

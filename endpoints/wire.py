@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from yarl import URL
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One POST, before credentials and correlation headers are added."""
+class Request(NamedTuple):
+    """One request, before credentials and correlation headers are added."""
 
     url: URL
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,7 @@ class Limits:
     """Of the decompressed body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer came, whatever it says."""
 
     status: int
@@ -51,13 +50,44 @@ class NoReply:
     """Set when the connection broke inside the body of a successful answer."""
 
 
+class BrokenStream(Exception):
+    """An answer that had begun did not come to its end; the text says why, in our own words."""
+
+
+class Stream(Protocol):
+    """A successful answer whose body is on its way."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Looked up without regard to case."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body's pieces as they arrive. Raises BrokenStream."""
+        ...
+
+    async def aclose(self) -> None:
+        """Take no more of it. May be called again."""
+        ...
+
+
 class Wire(Protocol):
     """Carries one request; the HTTP client, or a scripted fake in tests."""
 
     async def send(
         self, request: Request, headers: Mapping[str, str], limits: Limits
     ) -> Reply | NoReply:
-        """POST once, never again. `headers` are added to the request's own."""
+        """Send once, never again. `headers` are added to the request's own."""
+        ...
+
+    async def open(
+        self, request: Request, headers: Mapping[str, str], limits: Limits
+    ) -> Stream | Reply | NoReply:
+        """As `send`, but a successful answer is returned when its head is there. `limits.seconds`
+        then holds for all of its body."""
         ...
 
     async def aclose(self) -> None: ...

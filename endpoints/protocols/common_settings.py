@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -65,10 +65,13 @@ class Auth(Settings):
         return self
 
 
+_LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
 class DeploymentSettings(Settings):
     """One deployment; each protocol adds its own fields."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[str, StringConstraints(pattern=_LABEL)]
     url: Annotated[str, AfterValidator(_absolute_url), Field(repr=False)]
     auth: Auth | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 190
@@ -76,3 +79,28 @@ class DeploymentSettings(Settings):
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 5
     max_request_bytes: Annotated[int, Field(gt=0)] | None = None
     max_response_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
+
+    priority: Annotated[int, Field(ge=1, le=100)] = 1
+    """Lower is asked first; the next only when none of the former takes the call."""
+    weight: Annotated[float, Field(ge=0, le=1000)] = 1
+    """Share among those of the same priority. None with 0, unless pinned or mirrored to."""
+    version: Annotated[str, StringConstraints(pattern=_LABEL)] | None = None
+    """What `model@version` asks for."""
+    region: Annotated[str, StringConstraints(pattern=_LABEL)] | None = None
+    """Preferred by an app of the same SLUICE_REGION."""
+
+    max_concurrency: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Calls at once, across all workers. Without, what the deployment takes is found out."""
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Across all workers."""
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Across all workers; input and output together, as Azure OpenAI counts them."""
+    probe_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
+    """How long it is left alone when it keeps failing, before one call tries it again."""
+
+    context_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Longer chats go elsewhere; estimated at 4 characters a token."""
+    json_mode: bool = True
+    """Whether it takes a `response_format`."""
+    modalities: frozenset[Literal["text", "image", "audio", "file"]] | None = None
+    """What a chat's content may hold; anything when not given."""

@@ -27,6 +27,20 @@ class DeploymentProtocol(Protocol):
         """
         ...
 
+    def streaming_request(self, call: ModelCall) -> Request:
+        """As `request`, for an answer as server-sent events.
+
+        Raises InvalidRequest where this kind of deployment cannot stream.
+        """
+        ...
+
+    def health(self) -> Request | None:
+        """A GET whose 2xx means "ready to serve", without credentials.
+
+        None where the serving system has no such probe, or only one that costs as a call does.
+        """
+        ...
+
     def authorization(self, secret: str) -> tuple[str, str]:
         """Name and value of the header that carries a key or a token."""
         ...

@@ -74,6 +74,7 @@ class Opened:
                 "name": "abc"[index],
                 "protocol": "aml_online",
                 "url": server if isinstance(server, str) else server.url,
+                "priority": index + 1,
                 **fields,
             }
             for index, server in enumerate(servers)
@@ -450,7 +451,7 @@ async def test_a_deadline_ends_the_wait_for_an_answer(a: ModelServer, opened: Op
 
 async def test_two_hundred_calls_share_one_session(a: ModelServer, opened: Opened) -> None:
     models = opened(a)
-    scopes = [scope() for _ in range(200)]
+    scopes = [scope(patience=60) for _ in range(200)]
     for _ in range(2):
         await asyncio.gather(*(models.invoke(CALL, each) for each in scopes))
     assert len(a.received) == 400

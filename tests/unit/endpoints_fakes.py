@@ -14,6 +14,8 @@ from pydantic import JsonValue
 from contracts.calls import CallScope, ModelCall, Task
 from contracts.states import Execution
 from endpoints import Endpoints
+from endpoints.clocks import Clocks
+from endpoints.context import Context
 from endpoints.credentials import FetchToken, Token
 from endpoints.settings import Settings
 from endpoints.wire import Limits, NoReply, Reply, Request
@@ -44,6 +46,10 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.time
+
+    @property
+    def clocks(self) -> Clocks:
+        return Clocks(now=self, monotonic=lambda: (self.time - NOON).total_seconds())
 
     def advance(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
@@ -96,14 +102,16 @@ def endpoints(
     fetch_token: FetchToken | None = None,
     **fields: object,
 ) -> Endpoints:
-    """Model `m` with an aml_online deployment a name, at http://NAME/score."""
+    """Model `m` with an aml_online deployment a name, at http://NAME/score, asked in that order."""
     deployments = [
-        {"name": name, "protocol": "aml_online", "url": f"http://{name}/score", **fields}
+        {"name": name, "protocol": "aml_online", "url": f"http://{name}/score", "priority": place}
         | ({"auth": auth} if auth else {})
-        for name in names
+        | fields
+        for place, name in enumerate(names, 1)
     ]
     settings = Settings.model_validate({"models": {"m": {"deployments": deployments}}})
-    return Endpoints(settings, wire=wire, now=wire.clock, fetch_token=fetch_token or no_token)
+    context = Context(clocks=wire.clock.clocks)
+    return Endpoints(settings, wire=wire, context=context, fetch_token=fetch_token or no_token)
 
 
 async def no_token(scope: str) -> Token:

@@ -27,8 +27,8 @@ from contracts.errors import (
 from contracts.states import Execution
 from endpoints import Endpoints
 from endpoints.credentials import Token, TokenUnavailable
+from endpoints.routing.standing import UNUSABLE_SECONDS
 from endpoints.settings import Settings
-from endpoints.standing import UNUSABLE_FOR, Standing
 from endpoints.verdicts import DEFAULT_WAIT
 from endpoints.wire import NoReply, Reply
 from tests.unit.endpoints_fakes import (
@@ -241,14 +241,6 @@ async def test_others_serve_while_one_cools(wire: ScriptedWire) -> None:
     assert error.retry_at == NOON + timedelta(seconds=DEFAULT_WAIT)
 
 
-def test_of_several_waits_the_longest_holds() -> None:
-    standing = Standing()
-    for seconds in (3, 30, 5):
-        standing.cool(NOON + timedelta(seconds=seconds))
-    assert standing.cooling_until(NOON + timedelta(seconds=29)) == NOON + timedelta(seconds=30)
-    assert standing.cooling_until(NOON + timedelta(seconds=30)) is None
-
-
 async def test_a_503_that_says_when_is_left_alone_until_then(wire: ScriptedWire) -> None:
     models = endpoints(wire, "a")
     wire.plays(a=[reply(503, retry_after="5")])
@@ -269,16 +261,16 @@ async def test_an_unusable_endpoint_is_told_once_and_passed_over(
         await models.invoke(CALL, at_least_once())
         await models.invoke(CALL, at_least_once())
         assert wire.asked == ["a", "b", "b"]
-        wire.clock.advance(UNUSABLE_FOR.total_seconds())
+        wire.clock.advance(UNUSABLE_SECONDS)
         await models.invoke(CALL, at_least_once())
         assert wire.asked == ["a", "b", "b", "a", "b"]
-        wire.clock.advance(UNUSABLE_FOR.total_seconds())
+        wire.clock.advance(UNUSABLE_SECONDS)
         assert (await models.invoke(CALL, at_least_once())).attempt.deployment == "a"
     assert [
         (record.levelname, record.getMessage().split(" (")[0]) for record in caplog.records
     ] == [
         ("ERROR", "Deployment a of model m is unusable"),
-        ("INFO", "Deployment a of model m is usable again"),
+        ("INFO", "Deployment a of model m answers again"),
     ]
 
 

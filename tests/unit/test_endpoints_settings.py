@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endpoints import Endpoints
+from endpoints.protocols import SETTINGS
 from endpoints.protocols.aml_online import AmlOnlineSettings
 from endpoints.protocols.openai import OpenAISettings
-from endpoints.settings import Settings, SettingsError, load
+from endpoints.settings import ModelSettings, Settings, SettingsError, load
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,18 +111,18 @@ models:
 model: {}
 """,
     ) == [
-        "3: models.chat.descripton: expected one of the fields description, deployments",
+        "3: models.chat.descripton: expected one of the fields "
+        + ", ".join(ModelSettings.model_fields),
         "7: models.chat.deployments[0].url: expected the app setting NOT_SET to be set",
         "9: models.chat.deployments[0].auth.key: expected a key of printable ASCII characters "
         "without spaces",
         "10: models.chat.deployments[1].name: expected a name of its own: line 5 has it too",
-        "11: models.chat.deployments[1].protocol: expected one of aml_online, openai",
+        f"11: models.chat.deployments[1].protocol: expected one of {', '.join(SETTINGS)}",
         "15: models.chat.deployments[2].url: expected an absolute http:// or https:// URL, "
         "without user, password or fragment",
         "16: models.chat.deployments[2].timeout_seconds: expected a number greater than 0",
-        "17: models.chat.deployments[2].modle: expected one of the fields name, url, auth, "
-        "timeout_seconds, connect_timeout_seconds, max_request_bytes, max_response_bytes, "
-        "protocol, deployment",
+        "17: models.chat.deployments[2].modle: expected one of the fields "
+        + ", ".join(AmlOnlineSettings.model_fields),
         "18: models.chat.deployments[2].auth.kye: expected one of the fields key, managed_identity",
         "19: models.chat.deployments[3].url: expected a value: the field is required",
         "20: models.chat.deployments[3].name: expected text",

@@ -58,3 +58,18 @@ def test_no_capacity_says_from_when_there_is_some():
     assert error.retry_at == at
     assert error.status is HTTPStatus.TOO_MANY_REQUESTS
     assert error.retry is Retry.WHEN_CAPACITY
+
+
+def test_a_call_that_goes_on_says_what_and_until_when():
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    error = errors.CallPending("batch-1/sluice-2", check_at=at)
+
+    assert (error.handle, error.check_at) == ("batch-1/sluice-2", at)
+    assert "batch-1/sluice-2" in error.detail
+    assert error.retry is Retry.WHEN_DUE
+
+
+def test_what_was_given_up_is_a_failure_that_is_never_retried():
+    error = errors.CallGivenUp("It was cancelled.")
+    assert isinstance(error, errors.CallFailed)
+    assert (error.code, error.retry) == (errors.CallFailed.code, Retry.NEVER)

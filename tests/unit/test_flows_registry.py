@@ -123,7 +123,7 @@ def test_folders_that_are_no_flows_are_left_alone(tmp_path: Path) -> None:
         (
             "it",
             {"flow.yaml": GOOD.replace("task: chat", "task: sing")},
-            "flow.yaml:3: task: expected 'chat', 'embeddings' or 'score'",
+            "flow.yaml:3: task: expected 'chat', 'embeddings', 'responses' or 'score'",
         ),
         (
             "it",
