@@ -4,13 +4,34 @@ import azure.durable_functions as df
 import azure.functions as func
 
 import wiring
-from activities import publish_reply, run_job
-from orchestrators import job
-from triggers import jobs, operations, service_bus
+from activities import batches as batch_steps
+from activities import cancel_calls, publish_reply, run_job
+from orchestrators import batch, job, rollout, standing
+from triggers import comparisons, deployments, jobs, operations, rollouts, service_bus
+from triggers.openai import batches, files, models, realtime
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 
-for blueprint in (jobs.bp, operations.bp, service_bus.bp, job.bp, run_job.bp, publish_reply.bp):
-    app.register_functions(blueprint)
+for module in (
+    jobs,
+    realtime,
+    models,
+    files,
+    batches,
+    operations,
+    deployments,
+    rollouts,
+    comparisons,
+    service_bus,
+    job,
+    standing,
+    rollout,
+    batch,
+    batch_steps,
+    run_job,
+    publish_reply,
+    cancel_calls,
+):
+    app.register_functions(module.bp)
 
 wiring.check()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import azure.durable_functions as df
 
@@ -23,7 +22,7 @@ INLINE_REPLY_BYTES = 180_000
 
 
 @bp.activity_trigger(input_name="outcome", activity=PUBLISH_REPLY_ACTIVITY)
-async def publish_reply(outcome: dict[str, Any]) -> None:
+async def publish_reply(outcome: object) -> None:
     """JobOutcome in; the job's record is sent to the reply address of its ticket."""
     await publish(wiring.parts(), JobOutcome.model_validate(outcome))
 

@@ -13,8 +13,9 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 import wiring
-from contracts.calls import Attempt, CallScope, ModelAnswer, ModelCall
+from contracts.calls import Attempt, CallHandle, CallScope, ModelAnswer, ModelCall
 from contracts.errors import (
+    CallPending,
     DeadlineExceeded,
     DependencyUnavailable,
     FlowFailed,
@@ -25,17 +26,23 @@ from contracts.errors import (
 )
 from contracts.flows import FlowRun
 from contracts.jobs import AcceptedJob, JobStep, JobTicket
-from contracts.names import MOST_STARTS, RUN_JOB_ACTIVITY
+from contracts.names import HUB_BINDING, MOST_STARTS, RUN_JOB_ACTIVITY
 from contracts.states import Execution, JobStatus
 from wiring import Parts
 
 bp = df.Blueprint()
 
+PATIENCE_SECONDS = 2.0
+"""How long a model call waits for room here; longer waits are the orchestrator's."""
 
+
+@bp.generic_input_binding(**HUB_BINDING)
 @bp.activity_trigger(input_name="ticket", activity=RUN_JOB_ACTIVITY)
-async def run_job(ticket: dict[str, Any]) -> dict[str, Any]:
+async def run_job(ticket: object, hub: str) -> dict[str, Any]:
     """One step of the job: JobTicket in, JobStep out."""
-    step = await run_step(wiring.parts(), JobTicket.model_validate(ticket))
+    parts = wiring.parts()
+    parts.share_by(hub)
+    step = await run_step(parts, JobTicket.model_validate(ticket))
     return step.model_dump(mode="json")
 
 
@@ -45,13 +52,16 @@ async def run_step(parts: Parts, ticket: JobTicket) -> JobStep:
     Raises DependencyUnavailable when storage cannot be used: Durable Functions then starts
     the step again.
     """
-    record = _StepRecord()
+    record = _StepRecord(ticket.handles)
     try:
+        # Nothing is run while all that models work on goes on: the flow would come no further.
+        if any(handle.open for handle in ticket.handles.values()):
+            await parts.endpoints.look(ticket.handles)
         job = await _begin(parts, ticket)
         if job is None:
             return await _ended_before(parts, ticket, record)
         record.execution = job.request.execution
-        result = to_json(await _run_flow(parts, job, record.attempts), inf_nan_mode="null")
+        result = to_json(await _run_flow(parts, job, record), inf_nan_mode="null")
     except DependencyUnavailable:
         raise
     except SluiceError as error:
@@ -93,7 +103,7 @@ async def _ended_before(parts: Parts, ticket: JobTicket, record: _StepRecord) ->
     )
 
 
-async def _run_flow(parts: Parts, job: AcceptedJob, attempts: list[Attempt]) -> JsonValue:
+async def _run_flow(parts: Parts, job: AcceptedJob, record: _StepRecord) -> JsonValue:
     request = job.request
     scope = CallScope(
         job_id=job.id,
@@ -101,7 +111,10 @@ async def _run_flow(parts: Parts, job: AcceptedJob, attempts: list[Attempt]) -> 
         execution=request.execution,
         priority=request.priority,
         deadline=job.deadline_at,
-        attempts=attempts,
+        patience=PATIENCE_SECONDS,
+        sticky_key=request.sticky_key,
+        attempts=record.attempts,
+        handles=record.handles,
     )
 
     async def invoke(call: ModelCall) -> ModelAnswer:
@@ -129,9 +142,10 @@ def _seconds_left(deadline_at: datetime | None, longest: float) -> float:
 class _StepRecord:
     """Gathers what a JobStep tells besides how the step ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, handles: dict[str, CallHandle]) -> None:
         self.started_at = datetime.now(UTC)
         self.attempts: list[Attempt] = []
+        self.handles = dict(handles)
         self.execution = Execution.AT_LEAST_ONCE
         self._start = time.monotonic()
 
@@ -141,7 +155,7 @@ class _StepRecord:
         status: JobStatus | None = None,
         error: SluiceError | None = None,
         result_bytes: int | None = None,
-        wait_for: Literal["capacity", "retry"] | None = None,
+        wait_for: Literal["capacity", "model", "retry"] | None = None,
         wait_until: datetime | None = None,
     ) -> JobStep:
         return JobStep(
@@ -153,6 +167,7 @@ class _StepRecord:
             result_bytes=result_bytes,
             wait_for=wait_for,
             wait_until=wait_until,
+            handles=self.handles,
         )
 
     def of_error(self, error: SluiceError) -> JobStep:
@@ -162,6 +177,8 @@ class _StepRecord:
             return self.step(status=JobStatus.EXPIRED, error=error)
         if isinstance(error, NoCapacity):
             return self.step(error=error, wait_for="capacity", wait_until=_spread(error.retry_at))
+        if isinstance(error, CallPending):
+            return self.step(error=error, wait_for="model", wait_until=_spread(error.check_at))
         if error.retry is Retry.LATER and not once:
             return self.step(error=error, wait_for="retry")
         return self.step(status=JobStatus.FAILED, error=error)

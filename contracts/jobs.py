@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from contracts.calls import Attempt, JsonObject, Usage
+from contracts.calls import Attempt, CallHandle, JsonObject, Usage
 from contracts.problems import Problem
 from contracts.states import Execution, JobStatus, Priority
 
@@ -74,7 +74,14 @@ class JobRequest(BaseModel):
     model: str | None = Field(
         default=None,
         min_length=1,
-        description="Use this model instead of the flow's own; for flows with one model.",
+        description="Use this model instead of the flow's own; for flows with one model."
+        " `model@version` or `model@deployment` pins it.",
+    )
+    sticky_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="Jobs with the same key ask the same deployment, while it takes them.",
     )
     priority: Priority = Priority.REALTIME
     execution: Execution = Field(
@@ -158,6 +165,8 @@ class JobTicket(BaseModel):
     flow_seconds: float = 0.0
     attempts: list[Attempt] = []
     attempts_made: int = 0
+    handles: dict[str, CallHandle] = {}
+    """What models work on for this job: names alone, as everything here."""
 
     def after(self, step: JobStep) -> JobTicket:
         """This ticket with what one step did added."""
@@ -169,6 +178,7 @@ class JobTicket(BaseModel):
                 "flow_seconds": self.flow_seconds + step.flow_seconds,
                 "attempts": (self.attempts + step.attempts)[-ATTEMPTS_KEPT:],
                 "attempts_made": self.attempts_made + len(step.attempts),
+                "handles": step.handles,
             }
         )
 
@@ -190,9 +200,12 @@ class JobStep(BaseModel):
     error: Problem | None = None
     """Why it failed, or why it waits."""
     result_bytes: int | None = None
-    wait_for: Literal["capacity", "retry"] | None = None
+    wait_for: Literal["capacity", "model", "retry"] | None = None
     wait_until: datetime | None = None
-    """When to run again, set with "capacity"; a retry's back-off is the orchestrator's."""
+    """When to run again, set with "capacity" and "model"; a retry's back-off is the
+    orchestrator's."""
+    handles: dict[str, CallHandle] = {}
+    """What models work on, to be kept for the next step."""
 
 
 class JobOutcome(BaseModel):

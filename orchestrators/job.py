@@ -17,6 +17,7 @@ from durabletask import task
 from contracts.errors import DeadlineExceeded, SluiceError
 from contracts.jobs import JobOutcome, JobStep, JobTicket, JobWait
 from contracts.names import (
+    CANCEL_CALLS_ACTIVITY,
     CANCEL_EVENT,
     JOB_ORCHESTRATOR,
     MOST_STARTS,
@@ -43,6 +44,13 @@ REPLY_RETRY = task.RetryPolicy(
     max_retry_interval=timedelta(minutes=10),
     max_number_of_attempts=300,
 )
+CANCEL_RETRY = task.RetryPolicy(
+    # The deployment cannot be reached: half an hour, then what it works on runs to its end.
+    first_retry_interval=timedelta(seconds=2),
+    backoff_coefficient=2.0,
+    max_retry_interval=timedelta(minutes=5),
+    max_number_of_attempts=12,
+)
 MOST_RETRIES = 5
 """How often a job is run again after every deployment failed. Waits for capacity are unlimited."""
 FIRST_BACKOFF = timedelta(seconds=2)
@@ -58,14 +66,29 @@ def job(context: task.OrchestrationContext, ticket: dict[str, Any]) -> Steps[dic
     if outcome is None:
         return None
     ended = outcome.model_dump(mode="json")
-    if outcome.ticket.reply is not None:
-        context.set_custom_status(ended)  # it has ended, however long its reply takes
-        reply: task.CompletableTask[Any] = context.call_activity(
-            PUBLISH_REPLY_ACTIVITY, input=ended, retry_policy=REPLY_RETRY
-        )
-        # The job has ended as it has, also when its reply cannot be sent for two days.
-        yield task.when_any([reply])
+    # The job has ended as it has, however long these take, and also when they fail for days.
+    for activity in _afterwards(context, outcome, ended):
+        context.set_custom_status(ended)
+        yield task.when_any([activity])
     return ended
+
+
+def _afterwards(
+    context: task.OrchestrationContext, outcome: JobOutcome, ended: dict[str, Any]
+) -> list[task.CompletableTask[Any]]:
+    """What is left to do of an ended job, begun."""
+    begun: list[task.CompletableTask[Any]] = []
+    if outcome.ticket.reply is not None:
+        begun.append(
+            context.call_activity(PUBLISH_REPLY_ACTIVITY, input=ended, retry_policy=REPLY_RETRY)
+        )
+    if any(handle.open for handle in outcome.ticket.handles.values()):
+        begun.append(
+            context.call_activity(
+                CANCEL_CALLS_ACTIVITY, input=ended["ticket"], retry_policy=CANCEL_RETRY
+            )
+        )
+    return begun
 
 
 def _advance(context: task.OrchestrationContext, ticket: JobTicket) -> Steps[JobOutcome | None]:
@@ -106,7 +129,7 @@ def _advance(context: task.OrchestrationContext, ticket: JobTicket) -> Steps[Job
 
 def _resume_at(now: datetime, ticket: JobTicket, step: JobStep) -> datetime | None:
     """When to run the job again; None when this step was its last."""
-    if step.wait_for == "capacity":
+    if step.wait_for in ("capacity", "model"):
         assert step.wait_until is not None
         return max(step.wait_until, now)
     if step.wait_for == "retry" and ticket.retries <= MOST_RETRIES:

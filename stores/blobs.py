@@ -10,6 +10,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     HttpResponseError,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:  # half a second of imports, left to the first request
 
 _log = logging.getLogger("sluice.stores")
 
+BLOCK_BYTES = 4 * 1024 * 1024
+"""Of a streamed upload. 50,000 blocks make 200 GB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -34,6 +38,16 @@ class Page:
 
     names: list[str]
     token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A blob as a listing shows it."""
+
+    name: str
+    size: int
+    """In bytes."""
+    metadata: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,86 @@ class Container:
             except ResourceNotFoundError:
                 return None
 
+    async def append(self, name: str, data: bytes, *, most_bytes: int) -> bool:
+        """Add to the end of an append blob, made when there is none.
+
+        False, with nothing added, when it would be longer than `most_bytes`.
+        """
+        async with self._errors():
+            try:
+                return await self._append(name, data, most_bytes)
+            except ResourceNotFoundError:
+                await self._make_append_blob(name)
+                return await self._append(name, data, most_bytes)
+
+    async def put_stream(self, name: str, pieces: AsyncIterator[bytes]) -> int:
+        """Write a blob of any size, over what is there, and return its size in bytes. At most two
+        blocks of it are in memory; nothing is to be seen of it before all of it is there."""
+        async with self._errors():
+            if not await self._client.exists():
+                await self._make()
+            return await self._stage(name, pieces)
+
+    async def read(
+        self, name: str, *, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """A blob's content from `offset` on, piece by piece; nothing when there is no such blob."""
+        async with self._errors():
+            if length == 0:
+                return
+            try:
+                stream = await self._client.download_blob(
+                    name, offset=offset, length=length, max_concurrency=1
+                )
+            except ResourceNotFoundError:
+                return
+            except HttpResponseError as error:
+                if error.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    return
+                raise
+            async for piece in stream.chunks():
+                yield piece
+
+    async def append_at(self, name: str, data: bytes, position: int) -> int | None:
+        """Add to the end of an append blob, made at position 0, and return where it ends then.
+
+        None, with nothing added, when it does not end at `position`: someone else writes it too.
+        """
+        async with self._errors():
+            if position == 0:
+                await self._make_append_blob(name)
+            blob = self._client.get_blob_client(name)
+            try:
+                await blob.append_block(data, length=len(data), appendpos_condition=position)
+            except HttpResponseError as error:
+                if error.status_code == HTTPStatus.PRECONDITION_FAILED:
+                    return None
+                raise
+            return position + len(data)
+
+    async def describe(self, name: str, metadata: dict[str, str]) -> None:
+        """Set a blob's metadata, if there is one."""
+        async with self._errors():
+            with suppress(ResourceNotFoundError):
+                await self._client.get_blob_client(name).set_blob_metadata(metadata)
+
+    async def descriptions(self, prefix: str) -> AsyncIterator[Described]:
+        """All blobs whose names begin with `prefix`, in order, without the prefix."""
+        async with self._errors():
+            with suppress(ResourceNotFoundError):
+                async for blob in self._client.list_blobs(
+                    name_starts_with=prefix, include=["metadata"]
+                ):
+                    yield Described(
+                        blob.name.removeprefix(prefix), blob.size, dict(blob.metadata or {})
+                    )
+
+    async def delete(self, name: str) -> None:
+        """Remove a blob, if there is one."""
+        async with self._errors():
+            with suppress(ResourceNotFoundError):
+                await self._client.delete_blob(name)
+
     async def page(self, prefix: str, *, token: str | None, most: int) -> Page:
         """Up to `most` names that begin with `prefix`, in order, without the prefix.
 
@@ -124,6 +218,52 @@ class Container:
                     ) from None
                 raise
         return Page([], None)
+
+    async def _stage(self, name: str, pieces: AsyncIterator[bytes]) -> int:
+        from azure.storage.blob import BlobBlock
+
+        blob = self._client.get_blob_client(name)
+        blocks: list[BlobBlock] = []
+        size = 0
+
+        async def stage(block: bytes) -> None:
+            number = f"{len(blocks):08d}"
+            await blob.stage_block(number, block, length=len(block))
+            blocks.append(BlobBlock(number))
+
+        buffer = bytearray()
+        async for piece in pieces:
+            size += len(piece)
+            buffer += piece
+            while len(buffer) >= BLOCK_BYTES:
+                await stage(bytes(buffer[:BLOCK_BYTES]))
+                del buffer[:BLOCK_BYTES]
+        if buffer:
+            await stage(bytes(buffer))
+        await blob.commit_block_list(blocks)
+        return size
+
+    async def _append(self, name: str, data: bytes, most_bytes: int) -> bool:
+        blob = self._client.get_blob_client(name)
+        try:
+            await blob.append_block(data, length=len(data), maxsize_condition=most_bytes)
+        except HttpResponseError as error:
+            if error.status_code == HTTPStatus.PRECONDITION_FAILED:
+                return False
+            raise
+        return True
+
+    async def _make_append_blob(self, name: str) -> None:
+        blob = self._client.get_blob_client(name)
+        for make_container in (True, False):
+            try:
+                with suppress(ResourceExistsError):  # another writer made it
+                    await blob.create_append_blob(match_condition=MatchConditions.IfMissing)
+                return
+            except ResourceNotFoundError:  # the container, since a blob needs no parent
+                if not make_container:
+                    raise
+                await self._make()
 
     async def _write(self, name: str, data: bytes, content_type: str, *, overwrite: bool) -> None:
         async with self._errors():

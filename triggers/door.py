@@ -8,13 +8,15 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, Concatenate, cast
-from urllib.parse import urlsplit
 
-import azure.functions as func
 from pydantic import BaseModel, ValidationError
+from starlette.requests import Request as WorkerRequest
+from starlette.responses import Response
 
-from contracts.errors import InvalidRequest, PayloadTooLarge, SluiceError
+from contracts.errors import InvalidRequest, SluiceError
 from contracts.problems import PROBLEM_MEDIA_TYPE, FieldProblem
+from triggers import web_extension
+from triggers.http import CallerLeft, Request
 
 _log = logging.getLogger("sluice.triggers")
 
@@ -22,78 +24,89 @@ RETRY_AFTER_SECONDS = 5
 """What a caller is told to wait when the service is not ready and cannot say for how long."""
 
 
-type Handler[**P] = Callable[
-    Concatenate[func.HttpRequest, P], Coroutine[Any, Any, func.HttpResponse]
-]
+JSON_MEDIA_TYPE = "application/json"
+NOBODY_WAITS = 499
+"""In place of a status, when the caller has left (as nginx logs it)."""
 
 
-def door[**P](handler: Handler[P]) -> Handler[P]:
+type Handler[**P] = Callable[Concatenate[Request, P], Coroutine[Any, Any, Response]]
+type Door[**P] = Callable[Concatenate[WorkerRequest, P], Coroutine[Any, Any, Response]]
+"""A handler as the Functions worker calls it."""
+type Tell = Callable[[Request, SluiceError], Response]
+
+
+def door[**P](handler: Handler[P]) -> Door[P]:
     """Answer the handler's errors as problem details (RFC 9457); log what is not the caller's."""
+    return guarded(handler, problem_response)
+
+
+def guarded[**P](handler: Handler[P], tell: Tell) -> Door[P]:
+    """The handler as the worker calls it, its errors told by `tell`."""
 
     @wraps(handler)
-    async def answer(req: func.HttpRequest, *args: P.args, **kwargs: P.kwargs) -> func.HttpResponse:
+    async def answer(req: WorkerRequest, *args: P.args, **kwargs: P.kwargs) -> Response:
+        request = Request(req)
         try:
-            return await handler(req, *args, **kwargs)
-        except SluiceError as error:
-            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                _log.error("%s %s: %s", req.method, urlsplit(req.url).path, error.detail)
-            return problem_response(req, error)
+            return await handler(request, *args, **kwargs)
+        except CallerLeft:
+            return Response(status_code=NOBODY_WAITS)
         except Exception as error:  # noqa: BLE001 - the last line of defence, logged
-            _log_unexpected(req, error)
-            return problem_response(
-                req,
-                SluiceError(
-                    "A fault in the service. It was logged; try again, and tell the operator"
-                    " if it lasts."
-                ),
-            )
+            return tell(request, noted(request, error))
 
-    # Concatenate means a nameless parameter, but the Functions worker passes `req` by name.
-    return cast(Handler[P], answer)
+    # What the worker holds against the kind of app that this is; `wraps` copied the handler's own.
+    answer.__annotations__ = handler.__annotations__ | {
+        "req": web_extension.HttpRequest.request_type,
+        "return": web_extension.HttpResponse.response_type,
+    }
+    # Concatenate means a nameless parameter, but the worker passes `req` by name.
+    return cast(Door[P], answer)
 
 
-def _log_unexpected(req: func.HttpRequest, error: BaseException) -> None:
-    # Without the message: that of a validation error, for one, quotes the prompt.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    _log.error(
-        "%s %s: unexpected %s\n%s", req.method, urlsplit(req.url).path, type(error).__name__, frames
+def noted(req: Request, error: Exception) -> SluiceError:
+    """The error as the caller may see it; what is not the caller's fault is logged."""
+    if isinstance(error, SluiceError):
+        _log_error(req, error)
+        return error
+    _log_unexpected(req, error)
+    return SluiceError(
+        "A fault in the service. It was logged; try again, and tell the operator if it lasts."
     )
 
 
-def problem_response(req: func.HttpRequest, error: SluiceError) -> func.HttpResponse:
+def _log_error(req: Request, error: SluiceError) -> None:
+    """Log what is not the caller's fault."""
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s %s: %s", req.method, req.path, error.detail)
+
+
+def _log_unexpected(req: Request, error: BaseException) -> None:
+    """Log a fault of this app with its place in the code."""
+    # Without the message: that of a validation error, for one, quotes the prompt.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s %s: unexpected %s\n%s", req.method, req.path, type(error).__name__, frames)
+
+
+def problem_response(req: Request, error: SluiceError) -> Response:
     """The error as an application/problem+json response."""
-    problem = error.problem(instance=urlsplit(req.url).path)
+    problem = error.problem(instance=req.path)
     headers = {}
     if error.status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return func.HttpResponse(
-        problem.model_dump_json(exclude_none=True),
-        status_code=int(error.status),
-        mimetype=PROBLEM_MEDIA_TYPE,
-        headers=headers,
+    return Response(
+        problem.model_dump_json(exclude_none=True), int(error.status), headers, PROBLEM_MEDIA_TYPE
     )
 
 
 def json_response(
     body: BaseModel, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
-) -> func.HttpResponse:
+) -> Response:
     """A model as an application/json response."""
-    return func.HttpResponse(
-        body.model_dump_json(),
-        status_code=int(status),
-        mimetype="application/json",
-        headers=headers or {},
-    )
+    return Response(body.model_dump_json(), int(status), headers, JSON_MEDIA_TYPE)
 
 
-def read_json[M: BaseModel](req: func.HttpRequest, model: type[M], most_bytes: int) -> M:
+async def read_json[M: BaseModel](req: Request, model: type[M], most_bytes: int) -> M:
     """The body as this model. Raises PayloadTooLarge, or InvalidRequest naming each field."""
-    body = req.get_body()
-    if len(body) > most_bytes:
-        raise PayloadTooLarge(
-            f"The body has {len(body):,} bytes; at most {most_bytes:,} are taken."
-        )
-    return parse_json(body, model)
+    return parse_json(await req.body(most_bytes), model)
 
 
 def parse_json[M: BaseModel](body: bytes, model: type[M]) -> M:
@@ -123,9 +136,9 @@ def _sentence(problems: list[FieldProblem]) -> str:
     return f"`{first.field}` is not as expected: {first.expected}{rest}."
 
 
-def query_int(req: func.HttpRequest, name: str, *, default: int, least: int, most: int) -> int:
+def query_int(req: Request, name: str, *, default: int, least: int, most: int) -> int:
     """A whole number of the query. Raises InvalidRequest when it is not one within the bounds."""
-    text = req.params.get(name)
+    text = req.query.get(name)
     if text is None:
         return default
     expected = f"a whole number from {least} to {most}"

@@ -6,13 +6,13 @@ import asyncio
 from http import HTTPStatus
 
 import azure.durable_functions as df
-import azure.functions as func
 import grpc
 from durabletask.client import OrchestrationState
+from starlette.responses import Response
 
 import wiring
 from contracts.errors import Conflict, DependencyUnavailable, InvalidRequest, NotFound
-from contracts.job_ids import is_job_id
+from contracts.ids import is_job_id
 from contracts.jobs import (
     DEFAULT_TENANT,
     AcceptedJob,
@@ -26,7 +26,8 @@ from contracts.jobs import (
 from contracts.names import CANCEL_EVENT
 from contracts.problems import FieldProblem
 from contracts.states import JobStatus
-from triggers.door import door, json_response, query_int, read_json
+from triggers.door import JSON_MEDIA_TYPE, door, json_response, query_int, read_json
+from triggers.http import Request
 from triggers.operation import ANY_JSON, Operation, Parameter, operation
 from triggers.prefer import preferred_wait
 from triggers.records import outcome_of, standing
@@ -81,10 +82,10 @@ _JOB_ID = Parameter("job_id", "path", "The job's id.", {"type": "string"}, requi
 @bp.route("v1/jobs", methods=["POST"])
 @bp.durable_client_input(client_name="client")
 @door
-async def submit_job(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+async def submit_job(req: Request, client: df.DurableFunctionsClient) -> Response:
     """Accept a job; with `Prefer: wait=N`, wait for its end."""
     parts = wiring.parts()
-    request = read_json(req, JobRequest, parts.limits.request_bytes)
+    request = await read_json(req, JobRequest, parts.limits.request_bytes)
     wait = preferred_wait(req.headers.get("Prefer"))
     job = await submit(parts, client, request, Caller(DEFAULT_TENANT, _idempotency_key(req)))
     state = await _wait_for_end(client, job.id, wait) if wait else None
@@ -114,7 +115,7 @@ async def submit_job(req: func.HttpRequest, client: df.DurableFunctionsClient) -
 @bp.route("v1/jobs/{job_id}", methods=["GET"])
 @bp.durable_client_input(client_name="client")
 @door
-async def get_job(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+async def get_job(req: Request, client: df.DurableFunctionsClient) -> Response:
     """The record of one job."""
     parts = wiring.parts()
     job, state = await _find(parts, client, req)
@@ -135,9 +136,7 @@ async def get_job(req: func.HttpRequest, client: df.DurableFunctionsClient) -> f
 @bp.route("v1/jobs/{job_id}/result", methods=["GET"])
 @bp.durable_client_input(client_name="client")
 @door
-async def get_job_result(
-    req: func.HttpRequest, client: df.DurableFunctionsClient
-) -> func.HttpResponse:
+async def get_job_result(req: Request, client: df.DurableFunctionsClient) -> Response:
     """The JSON text that the flow returned."""
     parts = wiring.parts()
     job, state = await _find(parts, client, req)
@@ -147,7 +146,7 @@ async def get_job_result(
     result = await parts.jobs.get_result(job.tenant, job.id) if outcome.result_bytes else None
     if result is None:
         raise NotFound(f"The job has no result: it ended as {outcome.status}.")
-    return func.HttpResponse(result, mimetype="application/json")
+    return Response(result, media_type=JSON_MEDIA_TYPE)
 
 
 @operation(
@@ -164,7 +163,7 @@ async def get_job_result(
 @bp.route("v1/jobs/{job_id}", methods=["DELETE"])
 @bp.durable_client_input(client_name="client")
 @door
-async def cancel_job(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+async def cancel_job(req: Request, client: df.DurableFunctionsClient) -> Response:
     """Cancel: 200 once the job has ended, 202 while it still winds down."""
     parts = wiring.parts()
     job, state = await _find(parts, client, req)
@@ -204,11 +203,11 @@ async def cancel_job(req: func.HttpRequest, client: df.DurableFunctionsClient) -
 @bp.route("v1/jobs", methods=["GET"])
 @bp.durable_client_input(client_name="client")
 @door
-async def list_jobs(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+async def list_jobs(req: Request, client: df.DurableFunctionsClient) -> Response:
     """One page of jobs, without their results."""
     parts = wiring.parts()
     limit = query_int(req, "limit", default=20, least=1, most=100)
-    page = await parts.jobs.list_jobs(DEFAULT_TENANT, token=req.params.get("after"), most=limit)
+    page = await parts.jobs.list_jobs(DEFAULT_TENANT, token=req.query.get("after"), most=limit)
 
     async def record(job_id: str) -> JobRecord | None:
         job, state = await asyncio.gather(
@@ -229,8 +228,8 @@ async def list_jobs(req: func.HttpRequest, client: df.DurableFunctionsClient) ->
     )
 
 
-def _idempotency_key(req: func.HttpRequest) -> str | None:
-    key: str | None = req.headers.get("Idempotency-Key")
+def _idempotency_key(req: Request) -> str | None:
+    key = req.headers.get("Idempotency-Key")
     if key is not None and not 1 <= len(key.strip()) <= LONGEST_KEY:
         expected = f"a text of 1 to {LONGEST_KEY} characters"
         raise InvalidRequest(
@@ -241,7 +240,7 @@ def _idempotency_key(req: func.HttpRequest) -> str | None:
 
 
 async def _find(
-    parts: Parts, client: df.DurableFunctionsClient, req: func.HttpRequest
+    parts: Parts, client: df.DurableFunctionsClient, req: Request
 ) -> tuple[AcceptedJob, OrchestrationState]:
     job_id = req.route_params["job_id"]
     if is_job_id(job_id):

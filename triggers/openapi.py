@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from contracts.problems import PROBLEM_MEDIA_TYPE, Problem
-from triggers.operation import OPERATIONS, Operation, Parameter
+from triggers.operation import ANY_BYTES, OPERATIONS, Operation, Parameter
 
 _REF = "#/components/schemas/{model}"
+_EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 @cache
@@ -48,6 +49,7 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     shown: set[type[BaseModel]] = {Problem}
     for described in operations:
         shown |= {model for model in described.responses.values() if not isinstance(model, str)}
+        shown |= {described.error_model} if described.error_model is not None else set()
     sent = {described.body for described in operations if described.body is not None}
     _, schema = models_json_schema(
         [(model, "serialization") for model in sorted(shown, key=_name)]
@@ -71,6 +73,8 @@ def _operation(described: Operation) -> dict[str, Any]:
     }
     if described.body is not None:
         result["requestBody"] = {"required": True, "content": _content(described.body)}
+    if described.form is not None:
+        result["requestBody"] = {"required": True, "content": _form(described.form)}
     if not described.open_to_all:
         result["security"] = [{"functionKey": []}]
     return result
@@ -94,27 +98,37 @@ def _responses(described: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(int(status)): {
             "description": status.phrase,
-            "content": _content(model),
+            "content": _content(model) | (_EVENTS if described.events else {}),
             "headers": headers,
         }
         for status, model in described.responses.items()
     }
     for status in described.problems:
-        responses[str(int(status))] = {
-            "description": status.phrase,
-            "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
-        }
+        responses[str(int(status))] = {"description": status.phrase, "content": _error(described)}
     if not described.open_to_all:
         responses[str(int(HTTPStatus.UNAUTHORIZED))] = {
             "description": "The key is missing or wrong; the platform answers without a body."
         }
     responses[str(int(HTTPStatus.INTERNAL_SERVER_ERROR))] = {
         "description": "A fault in the service.",
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+        "content": _error(described),
     }
     return responses
 
 
+def _error(described: Operation) -> dict[str, Any]:
+    if described.error_model is not None:
+        return _content(described.error_model)
+    return {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
+
+
+def _form(fields: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": fields, "required": list(fields)}
+    return {"multipart/form-data": {"schema": schema}}
+
+
 def _content(model: type[BaseModel] | str) -> dict[str, Any]:
+    if model == ANY_BYTES:
+        return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     schema = {"$ref": _REF.format(model=_name(model))} if isinstance(model, type) else {}
     return {"application/json": {"schema": schema}}

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 
 ANY_JSON = "any"
 """In place of a model: a response of any JSON value."""
+ANY_BYTES = "bytes"
+"""In place of a model: a response that is no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,24 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path. `responses` are the successes; `problems` the error statuses."""
+    """One method of one path.
+
+    `responses` are the successes; `problems` the error statuses, as problem details unless there
+    is an `error_model`.
+    """
 
     method: str
     path: str
     summary: str
     responses: dict[HTTPStatus, type[BaseModel] | str]
     problems: tuple[HTTPStatus, ...] = ()
+    error_model: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    form: dict[str, dict[str, Any]] | None = None
+    """The fields of a multipart/form-data body, all required, each with its schema."""
     parameters: tuple[Parameter, ...] = ()
+    events: bool = False
+    """A success may also come as server-sent events, when the body asks for a stream."""
     open_to_all: bool = False
     """No key needed."""
     response_headers: dict[str, str] = field(default_factory=dict)

@@ -8,11 +8,13 @@ from typing import Literal
 import azure.durable_functions as df
 import azure.functions as func
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
 import wiring
 from contracts.errors import Misconfigured
 from contracts.flows import BrokenFlow, FlowInfo
-from triggers.door import door, json_response
+from triggers.door import JSON_MEDIA_TYPE, door, json_response
+from triggers.http import Request
 from triggers.openapi import document
 from triggers.operation import ANY_JSON, Operation, operation
 
@@ -52,7 +54,7 @@ class Health(BaseModel):
 @bp.function_name("list_flows")
 @bp.route("v1/flows", methods=["GET"])
 @door
-async def list_flows(req: func.HttpRequest) -> func.HttpResponse:
+async def list_flows(req: Request) -> Response:
     """Every flow, and every folder that holds a broken one."""
     flows = wiring.parts().flows
     return json_response(FlowList(data=flows.infos, broken=flows.broken))
@@ -71,7 +73,7 @@ async def list_flows(req: func.HttpRequest) -> func.HttpResponse:
 @bp.function_name("healthz")
 @bp.route("healthz", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @door
-async def healthz(req: func.HttpRequest) -> func.HttpResponse:
+async def healthz(req: Request) -> Response:
     """200, or 503 when the app is not set up; what is wrong is not for everybody to read."""
     try:
         parts = wiring.parts()
@@ -100,6 +102,6 @@ async def healthz(req: func.HttpRequest) -> func.HttpResponse:
 @bp.function_name("openapi")
 @bp.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @door
-async def openapi(req: func.HttpRequest) -> func.HttpResponse:
+async def openapi(req: Request) -> Response:
     """The OpenAPI document, generated from the types."""
-    return func.HttpResponse(document(), mimetype="application/json")
+    return Response(document(), media_type=JSON_MEDIA_TYPE)

@@ -16,7 +16,7 @@ from contracts.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
 )
-from contracts.job_ids import new_job_id
+from contracts.ids import new_job_id
 from contracts.jobs import LONGEST_DEADLINE, AcceptedJob, JobRequest, JobTicket, ReplyAddress
 from contracts.names import JOB_ORCHESTRATOR
 from contracts.problems import FieldProblem
@@ -70,7 +70,8 @@ def _check(parts: Parts, request: JobRequest, now: datetime) -> None:
     deadline_at = request.deadline_after(now)
     if deadline_at is not None and not now < deadline_at <= now + LONGEST_DEADLINE:
         raise _wrong("deadline", f"a time to come, at most {LONGEST_DEADLINE.days} days ahead")
-    if request.model is not None and request.model not in parts.endpoints.models:
+    model = None if request.model is None else request.model.partition("@")[0]
+    if model is not None and model not in parts.endpoints.models:
         raise _wrong("model", f"one of {', '.join(sorted(parts.endpoints.models))}")
     if request.reply_to is not None:
         check_reply_queue(parts, request.reply_to)

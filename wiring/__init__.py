@@ -14,16 +14,24 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
+from azure.durable_functions import DurableFunctionsClient
 from pydantic import TypeAdapter, ValidationError
 
+from batches.engine import Batches
 from contracts.errors import Misconfigured
 from contracts.names import RESULTS_QUEUE, SERVICE_BUS_CONNECTION
+from endpoints.context import Context
 from endpoints.invoke import Endpoints
 from endpoints.settings import SettingsError
 from flows.registry import Flows
+from stores.batches import BatchStore
 from stores.blobs import Container, StorageAccount
+from stores.comparisons import ComparisonStore
+from stores.files import FileStore
 from stores.jobs import JobStore
 from stores.queues import Namespace, Queues
+from wiring.exchange import Exchange, worker_name
+from wiring.usage import log_usage
 
 _log = logging.getLogger("sluice.wiring")
 
@@ -37,6 +45,7 @@ class Limits:
     """Bounds of one request and one run."""
 
     request_bytes: int
+    file_bytes: int
     flow_time: timedelta
 
 
@@ -48,10 +57,28 @@ class Parts:
     flows: Flows
     jobs: JobStore
     limits: Limits
+    files: FileStore
+    batch_store: BatchStore
     queues: Queues | None = None
     """None when the app has no Service Bus."""
     reply_queues: tuple[str, ...] = ()
     """Patterns of the queues that callers may have replies sent to."""
+    exchange: Exchange | None = None
+    """None when this app shares nothing with other workers."""
+    comparisons: ComparisonStore | None = None
+    """Of mirrored calls."""
+
+    def share_by(self, hub: str | DurableFunctionsClient) -> None:
+        """Have this worker exchange what it knows of models by way of a durable client.
+
+        For every function that calls models; cheap when it does so already.
+        """
+        if self.exchange is not None:
+            self.exchange.begin(hub)
+
+    @property
+    def batches(self) -> Batches:
+        return Batches(self.batch_store, self.files, self.endpoints, self.flows)
 
 
 @cache
@@ -73,13 +100,14 @@ def check() -> None:
 
 def build(environ: Mapping[str, str]) -> Parts:
     """The parts that these settings describe."""
-    try:
-        endpoints = Endpoints.load(
-            Path(environ.get("SLUICE_DEPLOYMENTS") or ROOT / "deployments.yaml"), environ
-        )
-    except SettingsError as error:
-        raise Misconfigured(str(error)) from error
     account = storage_account(environ)
+    comparisons = ComparisonStore(
+        Container(account.open, environ.get("SLUICE_COMPARISONS_CONTAINER") or "sluice-comparisons")
+    )
+    endpoints = _endpoints(environ, comparisons)
+    # One container for files and batches: a batch's files are made of what its slices wrote.
+    files = Container(account.open, environ.get("SLUICE_FILES_CONTAINER") or "sluice-files")
+    shares = _setting(environ, "SLUICE_SHARING", bool, True)
     return Parts(
         endpoints=endpoints,
         flows=Flows.load(
@@ -90,14 +118,32 @@ def build(environ: Mapping[str, str]) -> Parts:
         ),
         limits=Limits(
             request_bytes=_setting(environ, "SLUICE_MAX_REQUEST_BYTES", int, 20_000_000),
+            file_bytes=_setting(environ, "SLUICE_MAX_FILE_BYTES", int, 250_000_000),
             flow_time=_setting(environ, "SLUICE_FLOW_TIMEOUT", timedelta, timedelta(minutes=30)),
         ),
+        files=FileStore(files),
+        batch_store=BatchStore(files),
         queues=_queues(environ),
         reply_queues=tuple(
             pattern.strip().lower()
             for pattern in (environ.get("SLUICE_REPLY_QUEUES") or DEFAULT_REPLY_QUEUES).split(",")
         ),
+        exchange=Exchange(endpoints.share(worker_name())) if shares else None,
+        comparisons=comparisons,
     )
+
+
+def _endpoints(environ: Mapping[str, str], comparisons: ComparisonStore) -> Endpoints:
+    context = Context(
+        meter=log_usage,
+        compared=comparisons.add,
+        region=environ.get("SLUICE_REGION") or None,
+    )
+    path = Path(environ.get("SLUICE_DEPLOYMENTS") or ROOT / "deployments.yaml")
+    try:
+        return Endpoints.load(path, environ, context=context)
+    except SettingsError as error:
+        raise Misconfigured(str(error)) from error
 
 
 def _queues(environ: Mapping[str, str]) -> Queues | None:

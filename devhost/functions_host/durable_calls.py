@@ -101,6 +101,11 @@ def durable_name(function: AppFunction) -> str:
     return function.trigger.text(_NAME_PROPERTY[function.trigger.type]) or function.name
 
 
+def durable_names(functions: Iterable[AppFunction], trigger: str) -> list[str]:
+    """The durable names of those functions that have this kind of trigger."""
+    return [durable_name(function) for function in functions if function.trigger.type == trigger]
+
+
 def failure_details(error: Exception) -> pb.TaskFailureDetails:
     """As the Durable extension makes them of what a Python worker reports.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import azure.functions as func
 from azure.functions.http import HttpRequest as WorkerRequest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 MAX_BODY_BYTES = 100 * 1024 * 1024
 """Azure's limit of a request body, which FUNCTIONS_REQUEST_BODY_SIZE_LIMIT changes."""
@@ -21,10 +22,21 @@ class BodyTooLargeError(Exception):
     """The request's body is larger than allowed."""
 
 
+def too_large(limit: int) -> Response:
+    return PlainTextResponse(
+        f"The body may be at most {limit} bytes.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    )
+
+
+def announced_bytes(request: Request) -> int:
+    """How long the body will be; 0 when that is not said."""
+    announced = request.headers.get("content-length", "")
+    return int(announced) if announced.isdecimal() else 0
+
+
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body. Raises BodyTooLargeError as soon as more than `limit` bytes are there."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
+    if announced_bytes(request) > limit:
         raise BodyTooLargeError
     chunks: list[bytes] = []
     size = 0

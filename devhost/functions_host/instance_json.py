@@ -56,8 +56,8 @@ def describe(
         "name": state.name,
         "instanceId": state.instance_id,
         "runtimeStatus": status_name(state),
-        "input": _payload(state.serialized_input) if show_input else None,
-        "customStatus": _payload(state.serialized_custom_status),
+        "input": payload(state.serialized_input) if show_input else None,
+        "customStatus": payload(state.serialized_custom_status),
         "output": output_of(state),
         "createdTime": _time(state.created_at),
         "lastUpdatedTime": _time(state.last_updated_at),
@@ -79,10 +79,10 @@ def output_of(state: OrchestrationState) -> Json:
     """The output; of a failed instance without one, what it failed with."""
     if state.serialized_output is None and state.failure_details is not None:
         return state.failure_details.message
-    return _payload(state.serialized_output)
+    return payload(state.serialized_output)
 
 
-def _payload(serialized: str | None) -> Json:
+def payload(serialized: str | None) -> Json:
     """The payload's JSON, and text that is no JSON as it is."""
     if serialized is None:
         return None
@@ -104,7 +104,7 @@ def instance_query(parameters: Mapping[str, str], default_size: int) -> Orchestr
         created_time_to=time_parameter(parameters, "createdTimeTo"),
         runtime_status=status_parameter(parameters),
         instance_id_prefix=parameters.get("instanceIdPrefix") or None,
-        max_instance_count=_size(parameters, default_size),
+        max_instance_count=size_parameter(parameters, default_size),
         fetch_inputs_and_outputs=True,
     )
 
@@ -131,7 +131,8 @@ def time_parameter(parameters: Mapping[str, str], name: str) -> datetime | None:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _size(parameters: Mapping[str, str], default: int) -> int:
+def size_parameter(parameters: Mapping[str, str], default: int) -> int:
+    """`top`: how many a page has. Raises QueryError."""
     text = parameters.get("top", str(default))
     if not text.isdecimal() or not 0 < int(text) < 1 << 31:
         raise QueryError(f"top: expected a whole number above 0, got {text!r}")

@@ -40,7 +40,7 @@ from devhost.functions_host.instance_json import (
 from devhost.functions_host.json_config import Json
 
 CONTINUATION_HEADER = "x-ms-continuation-token"
-_PAGE_SIZE = 100
+PAGE_SIZE = 100
 _RETRY_AFTER_SECONDS = 5
 
 # The extension's own default: an instance that has ended gives its id free.
@@ -105,7 +105,7 @@ class InstanceOperations:
             )
         instance_id = await self._client.schedule_new_orchestration(
             name,
-            input=await _json_body(request),
+            input=await json_body(request),
             instance_id=values.get("id"),
             reuse_id_policy=_REPLACES_ENDED,
         )
@@ -151,7 +151,7 @@ class InstanceOperations:
         return JSONResponse(describe(state, show_input=show_input, history=history), code, headers)
 
     async def _list(self, request: Request, values: Mapping[str, str]) -> Response:
-        query = instance_query(request.query_params, _PAGE_SIZE)
+        query = instance_query(request.query_params, PAGE_SIZE)
         token = request.headers.get(CONTINUATION_HEADER)
         # Asked of the service itself: the client's own method reads all pages before it returns.
         page = await self._link.stub.QueryInstances(
@@ -188,11 +188,9 @@ class InstanceOperations:
 
     async def _raise_event(self, request: Request, values: Mapping[str, str]) -> Response:
         state = await self._going(values["id"])
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "An event's data must be application/json.")
+        require_json(request, "An event's data")
         await self._client.raise_orchestration_event(
-            state.instance_id, values["event"], data=await _json_body(request)
+            state.instance_id, values["event"], data=await json_body(request)
         )
         return Response(status_code=HTTPStatus.ACCEPTED)
 
@@ -248,7 +246,15 @@ def _reason(request: Request) -> str | None:
     return request.query_params.get("reason")
 
 
-async def _json_body(request: Request) -> Json:
+def require_json(request: Request, what: str) -> None:
+    """Raises RefusedError when the body says that it is something else."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"{what} must be application/json.")
+
+
+async def json_body(request: Request) -> Json:
+    """The body's value; None without one. Raises RefusedError when it is no JSON."""
     body = await read_body(request, MAX_BODY_BYTES)
     try:
         value: Json = json.loads(body) if body else None

@@ -54,13 +54,18 @@ class InvocationContext(func.Context):
     """One invocation of one function."""
 
     def __init__(
-        self, function: str, directory: Path, local: threading.local, trace_parent: str | None
+        self,
+        function: str,
+        directory: Path,
+        local: threading.local,
+        trace_parent: str | None,
+        invocation_id: str | None,
     ) -> None:
         self._function = function
         self._directory = directory
         self._local = local
         self._trace_parent = trace_parent
-        self._id = str(uuid.uuid4())
+        self._id = invocation_id or str(uuid.uuid4())
 
     @property
     def invocation_id(self) -> str:

@@ -34,7 +34,11 @@ class Invoker:
         return self._in_threads
 
     async def call(
-        self, function: AppFunction, trigger_value: object, trace_parent: str | None = None
+        self,
+        function: AppFunction,
+        trigger_value: object,
+        trace_parent: str | None = None,
+        invocation_id: str | None = None,
     ) -> object:
         """The function's return value. Whatever it raises passes through."""
         arguments: dict[str, object] = {function.trigger.name: trigger_value}
@@ -43,7 +47,7 @@ class Invoker:
                 arguments[binding.name] = self._inputs[binding.type](binding)
         if function.wants_context:
             arguments["context"] = InvocationContext(
-                function.name, self._directory, self._local, trace_parent
+                function.name, self._directory, self._local, trace_parent, invocation_id
             )
         call = partial(function.call, **arguments)
         if function.is_async:

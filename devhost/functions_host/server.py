@@ -20,11 +20,18 @@ from azure.durable_functions import DurableFunctionsClient
 from devhost.functions_host.admin import Admin
 from devhost.functions_host.app_loader import AppFunction
 from devhost.functions_host.durable_binding import client_binding
-from devhost.functions_host.durable_calls import ORCHESTRATION_TRIGGER, durable_name
+from devhost.functions_host.durable_calls import (
+    ENTITY_TRIGGER,
+    ORCHESTRATION_TRIGGER,
+    durable_names,
+)
+from devhost.functions_host.entity_operations import EntityOperations
 from devhost.functions_host.host_json import HostConfig
 from devhost.functions_host.http_endpoints import http_endpoints
 from devhost.functions_host.http_messages import MAX_BODY_BYTES
-from devhost.functions_host.http_trigger import HttpTriggers
+from devhost.functions_host.http_streams import StreamedMessages
+from devhost.functions_host.http_trigger import HttpTriggers, Serving
+from devhost.functions_host.http_whole import WholeMessages
 from devhost.functions_host.hub_link import HubLink
 from devhost.functions_host.instance_operations import InstanceOperations
 from devhost.functions_host.invoker import Invoker
@@ -33,6 +40,7 @@ from devhost.functions_host.listing import list_functions
 from devhost.functions_host.pumps import Pump, Services, input_bindings, open_pumps, split_served
 from devhost.functions_host.settings import whole_number
 from devhost.functions_host.web import Web
+from devhost.functions_host.web_extension import web_extension
 from devhost.functions_host.webhooks import DurableWebhooks
 
 logger = logging.getLogger("sluice.functions_host")
@@ -83,15 +91,27 @@ def build_site(
     link = HubLink(options.hub)
     links = DurableFunctionsClient(binding)
     services = Services(invoker, link, config, options.state)
-    orchestrators = [durable_name(f) for f in served if f.trigger.type == ORCHESTRATION_TRIGGER]
+    operations = (
+        InstanceOperations(link, links, durable_names(served, ORCHESTRATION_TRIGGER)),
+        EntityOperations(link, durable_names(served, ENTITY_TRIGGER)),
+    )
     body_limit = whole_number(os.environ, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", MAX_BODY_BYTES)
+    serving = _serving([each.function for each in endpoints], invoker, body_limit)
     web = Web(
-        HttpTriggers(endpoints, invoker, options.keys, config.http, body_limit),
-        DurableWebhooks(InstanceOperations(link, links, orchestrators), options.keys),
+        HttpTriggers(endpoints, serving, options.keys, config.http),
+        DurableWebhooks(operations, options.keys),
         Admin(served, endpoints, options.keys, url),
     )
     listing = list_functions(url, endpoints, served, unserved)
     return Site(web, open_pumps(services, served), link, invoker, listing)
+
+
+def _serving(functions: Sequence[AppFunction], invoker: Invoker, body_limit: int) -> Serving:
+    extension = web_extension()
+    if extension is None:
+        return WholeMessages(invoker, body_limit)
+    extension.check(functions)
+    return StreamedMessages(extension, invoker, body_limit)
 
 
 class _Server(uvicorn.Server):

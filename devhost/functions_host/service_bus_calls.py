@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,7 @@ from devhost.functions_host.service_bus_message import delivery_count
 logger = logging.getLogger("sluice.functions_host")
 
 _LOST = (MessageLockLostError, SessionLockLostError, MessageNotFoundError, MessageAlreadySettled)
-_RENEW_BEFORE = timedelta(seconds=10)
+_RENEW_BEFORE_SECONDS = 10.0
 
 
 class Receiver(Protocol):
@@ -50,8 +51,9 @@ class _Call:
     """The one that it came by."""
     message: ServiceBusReceivedMessage
     run: asyncio.Task[bool]
-    began: datetime
-    renews: bool = True
+    began: float
+    held_until: float | None
+    """When the lock runs out; None when it has none that is to be renewed."""
 
 
 class Calls:
@@ -70,7 +72,7 @@ class Calls:
         self._run = run
         self._limit = limit
         self._auto_complete = auto_complete
-        self._max_lock_renewal = max_lock_renewal
+        self._longest_renewal = max_lock_renewal.total_seconds()
         self._calls: list[_Call] = []
 
     @property
@@ -85,7 +87,8 @@ class Calls:
 
     def begin(self, receiver: Receiver, message: ServiceBusReceivedMessage) -> None:
         run = asyncio.create_task(self._carry(message))
-        self._calls.append(_Call(receiver, message, run, datetime.now(UTC)))
+        until = _held_until(receiver, message)
+        self._calls.append(_Call(receiver, message, run, time.monotonic(), until))
 
     async def wait(self, seconds: float) -> None:
         """Return when a call has ended, or after so long."""
@@ -101,8 +104,8 @@ class Calls:
         while ended := [call for call in self._calls if call.run.done()]:
             await self._settle_all(receiver, ended)
         for call in self._calls:
-            if call.renews and not call.run.done():
-                await self._renew(receiver, call)
+            if call.held_until is not None and not call.run.done():
+                await self._renew(receiver, call, call.held_until)
 
     def cancel(self) -> None:
         """End the calls that run: they count as failed."""
@@ -155,21 +158,21 @@ class Calls:
             self._say_lost(call, type(error).__name__)
         self._calls.remove(call)
 
-    async def _renew(self, receiver: Receiver, call: _Call) -> None:
-        now = datetime.now(UTC)
-        if now - call.began >= self._max_lock_renewal:
-            call.renews = False
+    async def _renew(self, receiver: Receiver, call: _Call, until: float) -> None:
+        now = time.monotonic()
+        if now - call.began >= self._longest_renewal:
+            call.held_until = None
             return
-        until = _locked_until(receiver, call.message)
-        if until is None or until - now > min(_RENEW_BEFORE, (until - call.began) / 2):
+        if until - now > min(_RENEW_BEFORE_SECONDS, (until - call.began) / 2):
             return
         try:
             if receiver.session is not None:
                 await receiver.session.renew_lock()
             else:
                 await receiver.renew_message_lock(call.message)
+            call.held_until = _held_until(receiver, call.message)
         except _LOST:
-            call.renews = False  # said when the call ends
+            call.held_until = None  # said when the call ends
 
     def _say_lost(self, call: _Call, reason: str) -> None:
         logger.warning(
@@ -180,7 +183,10 @@ class Calls:
         )
 
 
-def _locked_until(receiver: Receiver, message: ServiceBusReceivedMessage) -> datetime | None:
-    if receiver.session is not None:
-        return receiver.session.locked_until_utc
-    return message.locked_until_utc
+def _held_until(receiver: Receiver, message: ServiceBusReceivedMessage) -> float | None:
+    """When a lock that was given just now runs out, by a clock that does not jump."""
+    lock = message if receiver.session is None else receiver.session
+    until = lock.locked_until_utc
+    if until is None:
+        return None
+    return time.monotonic() + (until - datetime.now(UTC)).total_seconds()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime
 from pathlib import Path
 
 from devhost.functions_host.json_config import read_section
+
+logger = logging.getLogger("sluice.functions_host")
 
 
 class TimerStatus:
@@ -28,7 +31,13 @@ class TimerStatus:
         self._last[timer] = due
         if self._file is None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._file.with_name(f"{self._file.name}.partial")
+        try:
+            self._write(self._file)
+        except OSError as error:  # the timers go on; at worst one makes up for a run it had
+            logger.error("The last runs of the timers cannot be noted: %s", error)
+
+    def _write(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{file.name}.partial")
         partial.write_text(json.dumps({name: at.isoformat() for name, at in self._last.items()}))
-        partial.replace(self._file)
+        partial.replace(file)

@@ -25,16 +25,15 @@ class Web:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        response = await self._respond(request)
-        await response(scope, receive, send)
-
-    async def _respond(self, request: Request) -> Response:
-        path: str = request.scope["path"]
+        path: str = scope["path"]
         if path.startswith(f"{WEBHOOK_PATH}/"):
-            return await self.webhooks(request)
-        if path.startswith("/admin/"):
-            return await self._administer(request, path)
-        return await self.triggers(request)
+            response = await self.webhooks(request)
+        elif path.startswith("/admin/"):
+            response = await self._administer(request, path)
+        else:
+            await self.triggers(request, send)
+            return
+        await response(scope, receive, send)
 
     async def _administer(self, request: Request, path: str) -> Response:
         match request.method, path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import Protocol
 
 import grpc
 from starlette.requests import Request
@@ -13,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from devhost.functions_host.durable_binding import WEBHOOK_PATH
 from devhost.functions_host.http_messages import BodyTooLargeError
 from devhost.functions_host.instance_json import QueryError
-from devhost.functions_host.instance_operations import Handler, InstanceOperations, RefusedError
+from devhost.functions_host.instance_operations import Handler, RefusedError
 from devhost.functions_host.keys import Access, Keys, presented_key
 from devhost.functions_host.routes import compile_route, split_path
 
@@ -28,14 +29,23 @@ _STATUS_OF_ERROR = {
 }
 
 
+class Operations(Protocol):
+    """Some operations of the API."""
+
+    def table(self) -> list[tuple[str, str, Handler]]:
+        """Method, route template below the API's root, and handler of each."""
+        ...
+
+
 class DurableWebhooks:
     """Checks the system key, finds the operation and answers for what goes wrong in it."""
 
-    def __init__(self, operations: InstanceOperations, keys: Keys | None) -> None:
+    def __init__(self, operations: Iterable[Operations], keys: Keys | None) -> None:
         self._keys = keys
         self._operations = [
             (method, compile_route(f"{WEBHOOK_PATH}/{template}"), handle)
-            for method, template, handle in operations.table()
+            for each in operations
+            for method, template, handle in each.table()
         ]
 
     async def __call__(self, request: Request) -> Response:

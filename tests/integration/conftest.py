@@ -11,6 +11,7 @@ import pytest
 from devhost.stack.running import Stack
 from devhost.stack.running import stack as running_stack
 from flows.registry import Flows
+from tests.integration.batch_endpoint import ScriptedBatch, scripted_batch
 from tests.integration.scripted_endpoint import DEPLOYMENT, ScriptedEndpoint, scripted_endpoint
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +25,15 @@ async def scripted() -> AsyncIterator[ScriptedEndpoint]:
 
 
 @pytest.fixture(scope="session")
+async def batch() -> AsyncIterator[ScriptedBatch]:
+    """The batch endpoint of the model `remote`, which the flow `remote` asks."""
+    async with scripted_batch() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
 async def stack(
-    tmp_path_factory: pytest.TempPathFactory, scripted: ScriptedEndpoint
+    tmp_path_factory: pytest.TempPathFactory, scripted: ScriptedEndpoint, batch: ScriptedBatch
 ) -> AsyncIterator[Stack]:
     """The whole stack: `.http`, `.api_key`, `.blob`, `.endpoints`, `.endpoint_keys`, `.pids`.
 
@@ -34,7 +42,7 @@ async def stack(
     folder = tmp_path_factory.mktemp("app")
     deployments = folder / "deployments.yaml"
     shipped = (ROOT / "deployments.yaml").read_text()
-    deployments.write_text(shipped + DEPLOYMENT.format(url=scripted.url))
+    deployments.write_text(shipped + DEPLOYMENT.format(url=scripted.url) + batch.deployment)
     with pytest.MonkeyPatch.context() as settings:
         settings.setenv("SLUICE_FLOWS", str(link_flows(folder / "flows")))
         settings.setenv("SLUICE_DEPLOYMENTS", str(deployments))

@@ -226,9 +226,66 @@ def test_instances_are_purged_by_filter(client):
     assert api(client, "GET", "instances/old").status_code == 404
 
 
+def entity_page(client, path, token="", **query):
+    response = client.get(
+        f"{API}/{path}",
+        params=query,
+        headers={"x-functions-key": KEY, "x-ms-continuation-token": token},
+    )
+    assert response.status_code == 200, response.text
+    return response.json(), response.headers["x-ms-continuation-token"]
+
+
+def test_an_entity_is_signalled_read_and_deleted_over_the_api(client):
+    assert api(client, "GET", "entities/Counter/signalled").status_code == 404
+    for number in (2, 3):
+        signal = api(client, "POST", "entities/Counter/signalled?op=add", json=number)
+        assert (signal.status_code, signal.content) == (202, b"")
+
+    def sum_of_both():
+        return api(client, "GET", "entities/counter/signalled").json() == 5 or None
+
+    until(sum_of_both)
+    assert api(client, "POST", "entities/counter/signalled?op=get").status_code == 202
+    assert api(client, "DELETE", "entities/counter/signalled").status_code == 202
+    until(lambda: api(client, "GET", "entities/counter/signalled").status_code == 404 or None)
+
+
+def test_entities_are_listed_in_pages_with_their_state_when_asked_for(client):
+    keys = [f"listed-{number}" for number in range(3)]
+    for key in keys:
+        api(client, "POST", f"entities/counter/{key}?op=add", json=7)
+    for key in keys:
+        until(lambda key=key: api(client, "GET", f"entities/counter/{key}").status_code == 200)
+    seen, token = [], ""
+    while True:
+        page, token = entity_page(client, "entities/Counter", token, top=2, fetchState="true")
+        assert len(page) <= 2
+        seen += page
+        if not token:
+            break
+    listed = {e["entityId"]["key"]: e for e in seen if e["entityId"]["key"] in keys}
+    assert sorted(listed) == keys
+    one = listed["listed-0"]
+    assert one["entityId"] == {"name": "counter", "key": "listed-0"}
+    assert one["state"] == 7
+    everything, _ = entity_page(client, "entities", top=1000)
+    assert len(everything) == len(seen)
+    assert all("state" not in entity for entity in everything)
+    assert entity_page(client, "entities/nobody")[0] == []
+    later, earlier = "2100-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
+    assert entity_page(client, "entities", lastOperationTimeFrom=later)[0] == []
+    assert entity_page(client, "entities", lastOperationTimeTo=earlier)[0] == []
+    assert one["lastOperationTime"] > earlier
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
+        ("POST", "entities/nobody/key", 404),
+        ("POST", "entities/counter/a%40b", 400),
+        ("GET", "entities?top=none", 400),
+        ("PUT", "entities/counter/key", 404),
         ("GET", "instances/unknown", 404),
         ("DELETE", "instances/unknown", 404),
         ("POST", "instances/unknown/terminate", 404),
@@ -254,7 +311,15 @@ def test_what_cannot_be_done_is_refused(client, method, path, status):
     assert api(client, method, path).status_code == status
 
 
+def test_an_operations_input_must_be_json(client):
+    for content, kind in ((b"{", "application/json"), (b"1", "text/plain")):
+        headers = {"x-functions-key": KEY, "content-type": kind}
+        url = f"{API}/entities/counter/key?op=add"
+        assert client.post(url, content=content, headers=headers).status_code == 400
+
+
 def test_the_api_needs_the_system_key(client):
+    assert client.get(f"{API}/entities/counter").status_code == 401
     assert client.get(f"{API}/instances").status_code == 401
     assert client.get(f"{API}/instances", params={"code": "wrong"}).status_code == 401
 

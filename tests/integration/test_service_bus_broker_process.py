@@ -251,7 +251,7 @@ class FailingStore(Store):
 async def test_what_could_not_be_written_is_accepted_from_nobody(tmp_path: Path) -> None:
     store = FailingStore(tmp_path / "state.sqlite3")
     queues = {"orders": QueueSettings(), "sessions": QueueSettings(requires_session=True)}
-    server = Server(NamespaceSettings(queues=queues), store, lambda: time.time_ns() // 1_000_000)
+    server = Server(NamespaceSettings(queues=queues), store)
     try:
         port = await server.start("127.0.0.1", 0)
         async with AsyncServiceBusClient.from_connection_string(
@@ -282,7 +282,7 @@ async def test_a_client_that_does_not_read_holds_up_nobody(tmp_path: Path) -> No
     """Its messages wait in the queue, not in the broker's memory."""
     store = Store(None)
     settings = NamespaceSettings(queues={"orders": QueueSettings(), "other": QueueSettings()})
-    server = Server(settings, store, lambda: time.time_ns() // 1_000_000)
+    server = Server(settings, store)
     try:
         port = await server.start("127.0.0.1", 0)
         async with AsyncServiceBusClient.from_connection_string(

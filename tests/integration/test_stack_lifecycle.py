@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -22,9 +23,12 @@ from devhost.stack.network import free_port
 from devhost.stack.plan import CannotStart, Options
 from devhost.stack.probes import LogLine, PortOpen
 from devhost.stack.running import stack as running_stack
+from devhost.stack.state import locked
+from devhost.stack.supervisor import Supervisor
 
 ROOT = Path(__file__).parents[2]
 AZURITE = Options(parts=frozenset({"azurite"}))
+WAITS = "import time; print('ready', flush=True); time.sleep(60)"
 
 
 async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -124,6 +128,55 @@ async def test_state_and_key_survive_a_restart_unless_fresh(tmp_path):
 
     assert first.api_key == second.api_key == third.api_key
     assert (tmp_path / "mine.txt").exists()
+
+
+async def test_fresh_forgets_what_every_part_kept_and_nothing_else(tmp_path):
+    parts = ("azurite", "hub", "service_bus", "host")
+    with locked(tmp_path) as folder:
+        for part in parts:
+            (folder.data(part) / "kept").touch()
+        (tmp_path / "mine.txt").touch()
+        folder.prepare(fresh=False)
+        assert all((tmp_path / part / "kept").exists() for part in parts)
+        folder.prepare(fresh=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "logs", "mine.txt"}
+
+
+async def test_a_child_is_kept_though_its_new_pid_cannot_be_noted(tmp_path):
+    said: list[str] = []
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    child = Child(python(WAITS), ROOT, tmp_path / "log")
+    supervisor = Supervisor([[child]], ROOT, said.append, full, longest_delay_seconds=0.5)
+    await supervisor.start()
+    try:
+        for _ in range(2):
+            before = supervisor.pids["child"]
+            os.kill(before, signal.SIGKILL)
+            await until(lambda pid=before: supervisor.pids.get("child", pid) != pid)
+            await until(lambda: bool(said) and "No space left" in said[-1])
+            said.clear()
+    finally:
+        await supervisor.stop()
+
+
+async def test_a_child_that_cannot_even_start_is_tried_again(tmp_path):
+    said: list[str] = []
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    child = Child(python(WAITS), ROOT, logs / "log")
+    supervisor = Supervisor([[child]], ROOT, said.append, lambda: None, longest_delay_seconds=0.5)
+    await supervisor.start()
+    try:
+        logs.rename(tmp_path / "away")  # so that its log cannot be opened
+        os.kill(supervisor.pids["child"], signal.SIGKILL)
+        await until(lambda: any("could not be started" in line for line in said))
+        (tmp_path / "away").rename(logs)
+        await until(lambda: "child" in supervisor.pids)
+    finally:
+        await supervisor.stop()
 
 
 async def test_a_child_that_dies_is_started_again_at_the_same_address(tmp_path):

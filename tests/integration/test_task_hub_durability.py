@@ -329,6 +329,36 @@ def worker_process(address: str) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
+def test_a_hub_that_is_stopped_has_lost_no_worker(tmp_path):
+    """Else work that outlasts some restarts would fail though no worker was lost with it."""
+    begun: list[int] = []
+    done = threading.Event()
+
+    def patient(_: task.ActivityContext, __: object) -> str:
+        begun.append(1)
+        done.wait(60)
+        return "done"
+
+    def asks(context: task.OrchestrationContext, _):
+        return (yield context.call_activity(patient))
+
+    hub = HubProcess(tmp_path, "--max-deliveries", "1")
+    with (
+        hub,
+        worker(hub.address, orchestrators=[asks], activities=[patient]),
+        client(hub.address) as made,
+    ):
+        instance_id = made.schedule_new_orchestration(asks)
+        for restarts in range(2):
+            until_begun = time.monotonic() + 30
+            while len(begun) <= restarts and time.monotonic() < until_begun:
+                time.sleep(0.02)
+            assert hub.stop() == 0
+            hub.start()
+        done.set()
+        assert result(made, instance_id) == "done"
+
+
 def test_two_workers_share_a_hub_and_one_takes_over_when_the_other_dies(tmp_path):
     with (
         HubProcess(tmp_path) as hub,

@@ -9,10 +9,12 @@ from typing import Any, cast
 
 import grpc
 
-from contracts.calls import CallScope, ModelAnswer, ModelCall
-from contracts.errors import DependencyUnavailable, InvalidRequest, NotFound
+from contracts.calls import CallHandle, CallScope, ModelAnswer, ModelCall
+from contracts.errors import CallPending, DependencyUnavailable, InvalidRequest, NotFound
 from contracts.flows import FlowRun
+from stores.batches import BatchStore
 from stores.blobs import Page
+from stores.files import FileStore
 from stores.jobs import JobStore
 from stores.queues import OutgoingMessage
 from wiring import Limits, Parts
@@ -45,6 +47,18 @@ class MemoryContainer:
     async def get(self, name: str) -> bytes | None:
         self._check()
         return self.blobs.get(name)
+
+    async def append(self, name: str, data: bytes, *, most_bytes: int) -> bool:
+        self._check()
+        longer = self.blobs.get(name, b"") + data
+        if len(longer) > most_bytes:
+            return False
+        self.blobs[name] = longer
+        return True
+
+    async def delete(self, name: str) -> None:
+        self._check()
+        self.blobs.pop(name, None)
 
     async def page(self, prefix: str, *, token: str | None, most: int) -> Page:
         self._check()
@@ -80,10 +94,22 @@ class FakeEndpoints:
 
     answer: Callable[[ModelCall, CallScope], Awaitable[ModelAnswer]]
     scopes: list[CallScope] = field(default_factory=list)
+    pending: CallPending | None = None
+    """What a look at calls that models work on raises."""
+    looked_at: list[dict[str, CallHandle]] = field(default_factory=list)
+    cancelled: list[dict[str, CallHandle]] = field(default_factory=list)
 
     async def invoke(self, call: ModelCall, scope: CallScope) -> ModelAnswer:
         self.scopes.append(scope)
         return await self.answer(call, scope)
+
+    async def look(self, handles: dict[str, CallHandle]) -> None:
+        self.looked_at.append(handles)
+        if self.pending is not None:
+            raise self.pending
+
+    async def cancel(self, handles: dict[str, CallHandle]) -> None:
+        self.cancelled.append(handles)
 
 
 @dataclass
@@ -131,7 +157,9 @@ def fake_parts(
         endpoints=cast(Any, endpoints),
         flows=cast(Any, FakeFlows(run_flow)),
         jobs=JobStore(cast(Any, container)),
-        limits=Limits(request_bytes=1000, flow_time=flow_time),
+        limits=Limits(request_bytes=1000, file_bytes=10_000, flow_time=flow_time),
+        files=FileStore(cast(Any, container)),
+        batch_store=BatchStore(cast(Any, container)),
         queues=cast(Any, queues),
         reply_queues=("inference-results", "*-replies"),
     )

@@ -39,6 +39,7 @@ class World:
 
     def __init__(self, settings: NamespaceSettings | None = None, path: Path | None = None) -> None:
         self.now = START
+        self.elapsed = 0
         self.settings = settings or NamespaceSettings(queues={"orders": QueueSettings()})
         self.store = Store(path)
         weakref.finalize(self, self.store.close)
@@ -58,6 +59,12 @@ class World:
 
     def sleep(self, seconds: float) -> None:
         self.now += int(seconds * SECOND)
+        self.elapsed += int(seconds * SECOND)
+        self.broker.advance()
+
+    def jump(self, seconds: float) -> None:
+        """The clock is set, while time goes on as ever."""
+        self.now += int(seconds * SECOND)
         self.broker.advance()
 
     def restart(self) -> None:
@@ -70,7 +77,7 @@ class World:
         self.restart()
 
     def _broker(self) -> Broker:
-        return Broker(self.settings, self.store, lambda: self.now)
+        return Broker(self.settings, self.store, lambda: self.now, lambda: self.elapsed)
 
 
 def encoded(

@@ -19,19 +19,25 @@ START = 1_700_000_000_000_000
 
 
 class FakeClock:
-    """Stands still until it is told to go on."""
+    """Stands still until it is told to go on, or to jump."""
 
     def __init__(self) -> None:
         self.micros = START
+        self.apart = 0
+        """By how much the time of day has jumped, in microseconds."""
 
     def wall(self) -> int:
-        return self.micros
+        return self.micros + self.apart
 
     def steady(self) -> float:
         return self.micros / 1_000_000
 
     def advance(self, seconds: float) -> None:
         self.micros += round(seconds * 1_000_000)
+
+    def jump(self, seconds: float) -> None:
+        """The time of day is set, while time goes on as ever."""
+        self.apart += round(seconds * 1_000_000)
 
 
 class BenchHub:

@@ -3,9 +3,9 @@
 import json
 import logging
 
-import azure.functions as func
 import pytest
 from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
 
 from contracts.errors import (
     DependencyUnavailable,
@@ -14,7 +14,9 @@ from contracts.errors import (
     PayloadTooLarge,
     SluiceError,
 )
+from tests.unit.http_fakes import asked
 from triggers.door import door, parse_json, query_int, read_json
+from triggers.http import CallerLeft, Request
 
 
 class Body(BaseModel):
@@ -24,24 +26,24 @@ class Body(BaseModel):
     most: int = 1
 
 
-def request(body: bytes = b"", **params: str) -> func.HttpRequest:
-    return func.HttpRequest("POST", "http://localhost/v1/things", params=params, body=body)
+def request(body: bytes = b"", **query: str) -> Request:
+    return Request(asked("POST", body=body, query=query))
 
 
-async def answered(error: Exception) -> func.HttpResponse:
+async def answered(error: Exception) -> Response:
     @door
-    async def handler(req: func.HttpRequest) -> func.HttpResponse:
+    async def handler(req: Request) -> Response:
         raise error
 
-    return await handler(request())
+    return await handler(asked())
 
 
 async def test_an_error_is_answered_as_problem_details():
     response = await answered(NotFound("There is no such thing."))
 
     assert response.status_code == 404
-    assert response.mimetype == "application/problem+json"
-    assert json.loads(response.get_body()) == {
+    assert response.headers["content-type"] == "application/problem+json"
+    assert json.loads(response.body) == {
         "type": "about:blank",
         "title": "Not Found",
         "status": 404,
@@ -64,7 +66,7 @@ async def test_an_unexpected_error_keeps_its_message_out_of_answer_and_log(caplo
     response = await answered(ValueError("the prompt: my secret"))
 
     assert response.status_code == 500
-    assert b"secret" not in response.get_body()
+    assert b"secret" not in response.body
     [record] = caplog.records
     assert "ValueError" in record.getMessage()
     assert "test_door.py" in record.getMessage()
@@ -93,9 +95,15 @@ def test_a_bad_body_is_told_by_field_and_expectation(body, field, expected):
     assert field in caught.value.detail
 
 
-def test_a_body_past_the_limit_is_refused():
+async def test_a_body_past_the_limit_is_refused():
     with pytest.raises(PayloadTooLarge, match="at most 10"):
-        read_json(request(b'{"text": "aaaaaa"}'), Body, 10)
+        await read_json(request(b'{"text": "aaaaaa"}'), Body, 10)
+    assert (await read_json(request(b'{"text":"a"}'), Body, 12)).text == "a"
+
+
+async def test_nobody_is_answered_when_the_caller_has_left(caplog):
+    assert (await answered(CallerLeft())).status_code == 499
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("text", ["0", "101", "-1", "ten", "", "1.5", "٣", "9" * 400])

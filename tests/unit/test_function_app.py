@@ -7,10 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from azure_functions_runtime.bindings.meta import load_binding_registry
+from azure_functions_runtime.functions import Registry
 
 from tests.unit.indexed import indexed
 
 ROOT = Path(__file__).parents[2]
+
+
+class Protos:
+    """What the worker takes of its protocol for this."""
+
+    class BindingInfo:
+        undefined, out, inout = range(3)
 
 
 def bindings() -> dict[str, list[dict]]:
@@ -43,11 +52,21 @@ def test_doors_to_jobs_need_a_key_and_get_a_durable_client(name):
     assert "durableClient" in kinds
 
 
+@pytest.mark.parametrize("function", indexed(), ids=lambda each: each.get_function_name())
+def test_the_vendors_worker_takes_each_function(function):
+    """It holds parameters and annotations against the bindings, with rules of its own."""
+    load_binding_registry()
+    taken = Registry().add_indexed_function(function, Protos)
+    if function.get_trigger().get_binding_name() == "httpTrigger":
+        assert taken.is_http_func
+        assert taken.is_async, "a thread for each request"
+
+
 def test_importing_the_app_loads_no_flow_sdk():
     code = (
         "import sys, function_app;"
         "heavy = ('semantic_kernel', 'promptflow', 'openai', 'azure.identity', 'numpy',"
-        " 'azure.storage', 'azure.servicebus');"
+        " 'azure.storage', 'azure.servicebus', 'fastapi', 'uvicorn');"
         "print([name for name in heavy if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -13,18 +13,17 @@ from devhost.functions_host.app_loader import AppError
 from devhost.functions_host.host_json import HttpConfig
 from devhost.functions_host.http_endpoints import http_endpoints
 from devhost.functions_host.http_trigger import HttpTriggers
+from devhost.functions_host.http_whole import WholeMessages
 from tests.unit.functions_host_fakes import function, invoker
 
 
 def client_of(*functions, config=None, limit=1000):
     config = config or HttpConfig()
-    triggers = HttpTriggers(
-        http_endpoints(functions, config.route_prefix), invoker(), None, config, limit
-    )
+    endpoints = http_endpoints(functions, config.route_prefix)
+    triggers = HttpTriggers(endpoints, WholeMessages(invoker(), limit), None, config)
 
     async def app(scope, receive, send):
-        response = await triggers(Request(scope, receive))
-        await response(scope, receive, send)
+        await triggers(Request(scope, receive), send)
 
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://host")
 

@@ -338,6 +338,24 @@ async def test_a_lock_is_renewed_when_it_runs_out_soon(locked_for, renewal, expe
     await calls.give_up()
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_clock_that_is_set_neither_ends_the_renewals_nor_hurries_them(hours, monkeypatch):
+    class SetClock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(hours=hours)
+
+    receiver = FakeReceiver()
+    calls = calls_of(lambda _: asyncio.Event().wait(), limit=2)
+    calls.begin(receiver, received(locked_for=60.0))
+    calls.begin(receiver, received(locked_for=0.0))
+    monkeypatch.setattr("devhost.functions_host.service_bus_calls.datetime", SetClock)
+    await calls.attend(receiver)
+    assert receiver.done == ["renew"]
+    calls.cancel()
+    await calls.give_up()
+
+
 # The pump
 
 LOCAL = (

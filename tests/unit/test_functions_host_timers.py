@@ -133,6 +133,45 @@ async def test_a_run_missed_while_the_host_was_down_is_made_up_for(clock, tmp_pa
     assert fired == [(False, None), (True, "2024-01-01T01:00:00+00:00")]
 
 
+async def test_a_timer_follows_the_clock_when_it_is_set_and_doubles_no_run(clock):
+    fired = []
+
+    async def tick(timer):
+        fired.append((clock.now, timer.past_due))
+
+    pump = pump_of(tick, clock, schedule="0 * * * * *")
+    await pump.start()
+    await clock.settle()
+    await clock.move(minutes=1)
+    assert [past_due for _, past_due in fired] == [False]
+    await clock.move(hours=1)
+    assert [past_due for _, past_due in fired] == [False, True], "an hour's runs are one"
+    await clock.move(hours=-1)
+    await clock.move(minutes=59)
+    assert len(fired) == 2, "these minutes have had their run"
+    await clock.move(minutes=2)
+    assert [past_due for _, past_due in fired] == [False, True, False]
+    await pump.stop(0)
+
+
+async def test_a_timer_goes_on_when_its_last_run_cannot_be_noted(clock, tmp_path, caplog):
+    fired = []
+
+    async def tick(timer):
+        fired.append(clock.now)
+
+    status = TimerStatus(tmp_path / "state" / "timers.json")
+    (tmp_path / "state").touch()  # a file where the folder is to be
+    pump = pump_of(tick, clock, status, schedule="0 * * * * *")
+    await pump.start()
+    await clock.settle()
+    for _ in range(2):
+        await clock.move(minutes=1)
+    await pump.stop(0)
+    assert len(fired) == 2
+    assert "cannot be noted" in caplog.text
+
+
 async def test_a_timer_that_raises_is_logged_and_goes_on(clock, caplog):
     async def bad(timer):
         raise RuntimeError("no tick")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from contracts.calls import Attempt, Usage
-from contracts.job_ids import is_job_id, new_job_id
+from contracts.calls import Attempt, CallHandle, Usage
+from contracts.ids import is_job_id, new_job_id
 from contracts.jobs import ATTEMPTS_KEPT, JobRequest, JobStep, JobTicket
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -112,3 +112,43 @@ def test_only_waits_after_a_failure_count_as_retries():
     ticket = JobTicket(id="j", tenant="t").after(step([], "retry")).after(step([], "capacity"))
     assert (ticket.step, ticket.retries) == (2, 1)
     assert ticket.after(step([])).step == 2, "a step that ends the job is followed by none"
+
+
+def handle(state: str) -> CallHandle:
+    return CallHandle.model_validate(
+        {"deployment": "batch", "name": "n", "state": state, "sent_at": NOW}
+    )
+
+
+def test_a_ticket_carries_what_models_work_on_from_step_to_step():
+    ticket = JobTicket(id="j", tenant="t", handles={"a": handle("begun"), "b": handle("sent")})
+    waits = JobStep(
+        started_at=NOW,
+        flow_seconds=0.1,
+        attempts=[],
+        wait_for="model",
+        wait_until=NOW,
+        handles={"a": handle("answered")},
+    )
+    after = ticket.after(JobStep.model_validate_json(waits.model_dump_json()))
+    assert after.handles == {"a": handle("answered")}
+    assert (after.step, after.retries) == (1, 0)
+    assert JobTicket.model_validate_json(after.model_dump_json()) == after
+
+
+def test_a_ticket_of_before_there_were_handles_can_be_read():
+    assert JobTicket.model_validate({"id": "j", "tenant": "t"}).handles == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "is_open", "held"),
+    [
+        ("sent", True, True),
+        ("begun", True, True),
+        ("answered", False, True),
+        ("lost", False, False),
+        ("failed", False, False),
+    ],
+)
+def test_a_handle_is_open_while_a_model_may_work_on_it(state, is_open, held):
+    assert (handle(state).open, handle(state).held) == (is_open, held)

@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 from durabletask import task
 
+from contracts.calls import CallHandle
 from contracts.jobs import JobStep, JobTicket, ReplyAddress
-from contracts.names import CANCEL_EVENT, PUBLISH_REPLY_ACTIVITY, RUN_JOB_ACTIVITY
+from contracts.names import (
+    CANCEL_CALLS_ACTIVITY,
+    CANCEL_EVENT,
+    PUBLISH_REPLY_ACTIVITY,
+    RUN_JOB_ACTIVITY,
+)
 from contracts.states import JobStatus
 from orchestrators.job import FIRST_BACKOFF, LONGEST_BACKOFF, MOST_RETRIES, job
 
@@ -26,6 +32,7 @@ class Context:
         self.activities: list[tuple[str, Any]] = []
         self.run: task.CompletableTask[Any] = task.CompletableTask()
         self.reply: task.CompletableTask[Any] = task.CompletableTask()
+        self.cancelling: task.CompletableTask[Any] = task.CompletableTask()
         self.timers: list[tuple[datetime, task.TimerTask]] = []
         self.custom_status: dict[str, Any] = {}
         self.continued_with: dict[str, Any] | None = None
@@ -37,7 +44,11 @@ class Context:
 
     def call_activity(self, name: str, *, input: Any, retry_policy: task.RetryPolicy) -> Any:
         self.activities.append((name, input))
-        return self.run if name == RUN_JOB_ACTIVITY else self.reply
+        return {
+            RUN_JOB_ACTIVITY: self.run,
+            PUBLISH_REPLY_ACTIVITY: self.reply,
+            CANCEL_CALLS_ACTIVITY: self.cancelling,
+        }[name]
 
     def create_timer(self, fire_at: datetime) -> task.TimerTask:
         timer = task.TimerTask()
@@ -209,3 +220,67 @@ def test_a_reply_survives_the_waits_of_its_job():
     run.complete(run.context.run, step(wait_for="capacity", wait_until=START))
     run.complete(run.context.timers[0][1])
     assert run.context.continued_with["reply"]["queue"] == "inference-results"
+
+
+# What models work on.
+
+BEGUN = CallHandle(deployment="batch", name="n", state="begun", sent_at=START)
+ANSWERED = BEGUN.model_copy(update={"state": "answered"})
+
+
+def test_a_job_whose_model_works_on_sleeps_until_the_next_look_and_carries_its_handles():
+    run = Run(ticket(retries=MOST_RETRIES))
+    until = START + timedelta(seconds=60)
+    run.complete(run.context.run, step(wait_for="model", wait_until=until, handles={"k": BEGUN}))
+
+    assert run.context.custom_status["status"] == "running"
+    assert run.context.custom_status["until"] == "2030-01-01T00:01:00Z"
+    [(fire_at, timer)] = run.context.timers
+    assert fire_at == until
+    run.complete(timer)
+    assert run.context.continued_with["retries"] == MOST_RETRIES
+    assert JobTicket.model_validate(run.context.continued_with).handles == {"k": BEGUN}
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired", "failed"])
+def test_what_models_work_on_is_cancelled_with_a_job_that_ends_without_it(how):
+    run = Run(ticket(handles={"k": BEGUN}, deadline_at=START + timedelta(days=1)))
+    if how == "cancelled":
+        run.complete(run.context.cancelled)
+    elif how == "expired":
+        run.complete(run.context.timers[0][1])
+    else:
+        run.complete(run.context.run, step(status=JobStatus.FAILED, handles={"k": BEGUN}))
+
+    name, given = run.context.activities[-1]
+    assert name == CANCEL_CALLS_ACTIVITY
+    assert JobTicket.model_validate(given).handles == {"k": BEGUN}
+    assert run.context.custom_status["status"] == how, "the job has ended, however long it takes"
+    assert not run.ended
+    run.complete(run.context.cancelling)
+    assert run.output["status"] == how
+
+
+def test_a_job_ends_also_when_nothing_can_be_cancelled():
+    run = Run(ticket(handles={"k": BEGUN}))
+    run.complete(run.context.cancelled)
+    run.context.cancelling.fail("gone", RuntimeError("gone"))
+    with pytest.raises(StopIteration) as end:
+        run._generator.send(run.context.cancelling)
+    assert end.value.value["status"] == "cancelled"
+
+
+def test_reply_and_cancelling_are_begun_together():
+    run = Run(ticket(handles={"k": BEGUN}, reply=REPLY))
+    run.complete(run.context.cancelled)
+    assert [name for name, _ in run.context.activities[1:]] == [
+        PUBLISH_REPLY_ACTIVITY,
+        CANCEL_CALLS_ACTIVITY,
+    ]
+
+
+def test_a_job_that_leaves_nothing_under_way_cancels_nothing():
+    run = Run(ticket(handles={"k": BEGUN}))
+    run.complete(run.context.run, step(status=JobStatus.SUCCEEDED, handles={"k": ANSWERED}))
+    assert run.ended
+    assert [name for name, _ in run.context.activities] == [RUN_JOB_ACTIVITY]

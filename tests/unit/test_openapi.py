@@ -40,3 +40,11 @@ def test_a_job_request_is_described_with_its_limits():
     assert job_request["required"] == ["flow", "input"]
     assert job_request["additionalProperties"] is False
     assert job_request["properties"]["deadline"]["anyOf"][0]["examples"][0] == "PT10M"
+
+
+@pytest.mark.parametrize(
+    ("path", "streams"), [("/v1/chat/completions", True), ("/v1/embeddings", False)]
+)
+def test_what_may_come_as_events_says_so(path, streams):
+    answer = build(OPERATIONS)["paths"][path]["post"]["responses"]["200"]
+    assert ("text/event-stream" in answer["content"]) is streams

@@ -2,11 +2,11 @@
 
 import json
 
-import azure.functions as func
 import pytest
 
 import wiring
 from contracts.errors import Misconfigured
+from tests.unit.http_fakes import asked
 from triggers.operations import healthz, list_flows
 
 WRONG = "deployments.yaml:5: models.embed.deployments[0].url: expected an absolute URL"
@@ -21,9 +21,8 @@ def not_set_up(monkeypatch):
 
 
 async def answer(function, path: str) -> tuple[int, dict]:
-    request = func.HttpRequest("GET", f"http://localhost{path}", body=b"")
-    response = await function._function._func(request)
-    return response.status_code, json.loads(response.get_body())
+    response = await function._function._func(asked("GET", path))
+    return response.status_code, json.loads(response.body)
 
 
 async def test_anybody_may_know_that_but_not_why():

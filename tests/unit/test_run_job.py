@@ -8,10 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from activities import cancel_calls
 from activities.run_job import run_step
-from contracts.calls import Attempt, ModelAnswer, ModelCall, Task
+from contracts.calls import Attempt, CallHandle, ModelAnswer, ModelCall, Task
 from contracts.errors import (
     CallFailed,
+    CallGivenUp,
+    CallPending,
     CallRejected,
     DependencyUnavailable,
     FlowFailed,
@@ -213,3 +216,84 @@ async def test_a_result_that_json_cannot_hold_is_made_json():
     container = await container_with()
     await run_step(fake_parts(container, odd), TICKET)
     assert json.loads(container.blobs["default/results/job_1"]) == {"nan": None}
+
+
+# Calls that models work on beyond a step.
+
+BEGUN = CallHandle(deployment="batch", name="n", state="begun", sent_at=datetime.now(UTC))
+WAITS = TICKET.model_copy(update={"step": 3, "handles": {"k": BEGUN}})
+
+
+def begins(due_in: float = 60.0) -> FakeEndpoints:
+    """Takes a call and works on it."""
+
+    async def answer(call, scope):
+        scope.handles["k"] = BEGUN
+        raise CallPending("batch/n", datetime.now(UTC) + timedelta(seconds=due_in))
+
+    return FakeEndpoints(answer)
+
+
+async def ask(input, run):
+    return (await run.invoke(ModelCall("m", Task.SCORE, input["text"]))).body
+
+
+async def test_a_step_whose_call_goes_on_waits_for_the_model_and_keeps_the_handle():
+    step = await run_step(fake_parts(await container_with(), ask, begins()), TICKET)
+    assert (step.status, step.wait_for) == (None, "model")
+    assert step.handles == {"k": BEGUN}
+    assert step.wait_until is not None
+    assert step.wait_until > datetime.now(UTC) + timedelta(seconds=50)
+    assert step.error is not None
+    assert "batch/n" in step.error.detail
+
+
+async def test_the_next_step_gives_its_handles_to_the_calls():
+    endpoints = begins()
+    await run_step(fake_parts(await container_with(), ask, endpoints), WAITS)
+    [scope] = endpoints.scopes
+    assert scope.handles == {"k": BEGUN}
+
+
+async def test_the_flow_is_not_run_while_all_it_waits_for_goes_on():
+    endpoints = begins()
+    endpoints.pending = CallPending("batch/n", datetime.now(UTC))
+    container = await container_with(execution="at_most_once")
+    for _ in range(2):  # a worker that dies in between has begun nothing
+        step = await run_step(fake_parts(container, ask, endpoints), WAITS)
+        assert (step.wait_for, step.handles) == ("model", {"k": BEGUN})
+    assert endpoints.scopes == []
+    assert not [name for name in container.blobs if "starts" in name]
+
+
+async def test_a_job_that_waits_for_nothing_looks_at_nothing():
+    endpoints = begins()
+    answered = BEGUN.model_copy(update={"state": "answered"})
+    ticket = WAITS.model_copy(update={"handles": {"k": answered}})
+    await run_step(fake_parts(await container_with(), ask, endpoints), ticket)
+    assert endpoints.looked_at == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NoCapacity("Full.", datetime.now(UTC)), CallFailed("All failed."), CallRejected("No.")],
+)
+async def test_handles_outlive_whatever_else_a_step_comes_to(error):
+    parts = fake_parts(await container_with(), raising(error), begins())
+    step = await run_step(parts, WAITS)
+    assert step.handles == {"k": BEGUN}
+
+
+async def test_what_was_given_up_ends_the_job():
+    parts = fake_parts(await container_with(), raising(CallGivenUp("It was cancelled.")))
+    step = await run_step(parts, TICKET)
+    assert (step.status, step.wait_for) == (JobStatus.FAILED, None)
+
+
+async def test_what_models_work_on_for_an_ended_job_is_cancelled(monkeypatch):
+    endpoints = begins()
+    parts = fake_parts(MemoryContainer(), ask, endpoints)
+    monkeypatch.setattr("wiring.parts", lambda: parts)
+    cancel = cancel_calls.cancel_calls._function._func
+    await cancel(WAITS.model_dump(mode="json"))
+    assert endpoints.cancelled == [{"k": BEGUN}]

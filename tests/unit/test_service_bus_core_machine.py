@@ -1,7 +1,8 @@
 """A queue under any sequence of operations, against a model that is a plain list.
 
 The laws: nothing accepted is lost or doubled, nothing is held twice, every message comes in the
-order of its number with the delivery count it has earned, and a restart changes none of it.
+order of its number with the delivery count it has earned. A restart changes none of it, and a
+clock that jumps only when scheduled messages come in.
 """
 
 from __future__ import annotations
@@ -69,6 +70,13 @@ class Model:
         for each in self.at("ready"):
             if each.expires_at <= now:
                 each.place = "dead"
+
+    def jump(self, by: int) -> None:
+        """Of all times only those at which a message is scheduled are times of the day."""
+        self.seen = {name: at + by for name, at in self.seen.items()}
+        for each in self.messages:
+            each.locked_until += by
+            each.expires_at += by
 
     def give_back(self, each: Expected, now: int, *, counted: bool) -> None:
         each.lock = None
@@ -180,6 +188,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.advance(self.world.now)
         still = {m.lock for m in self.model.at("locked", "deferred-locked")}
         self.lost += [lock for lock in held - still if lock is not None]
+
+    @rule(seconds=st.sampled_from([-3600, -7, 7, 3600]))
+    def the_clock_jumps(self, seconds: float) -> None:
+        self.world.jump(seconds)
+        self.model.jump(seconds * SECOND)
+        self.model.advance(self.world.now)
 
     @rule()
     def restart(self) -> None:

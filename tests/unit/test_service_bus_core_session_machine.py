@@ -1,7 +1,8 @@
 """Sessions under any sequence of operations.
 
 The laws: a session has one holder, who gets its messages in order and each of them once; what a
-holder did not settle comes back when the hold ends, counted only if its time ran out.
+holder did not settle comes back when the hold ends, counted only if its time ran out. A clock that
+jumps changes none of it.
 """
 
 from __future__ import annotations
@@ -131,6 +132,12 @@ class SessionMachine(RuleBasedStateMachine):
         for name, held in list(self.held.items()):
             if held.until <= self.world.now:
                 self.end(name, counted=True)
+
+    @rule(seconds=st.sampled_from([-3600, 3600]))
+    def the_clock_jumps(self, seconds: int) -> None:
+        self.world.jump(seconds)
+        for held in self.held.values():
+            held.until += seconds * SECOND
 
     @rule()
     def restart(self) -> None:

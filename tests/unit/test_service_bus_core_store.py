@@ -122,7 +122,7 @@ def test_messages_of_a_queue_that_is_no_longer_declared_are_kept(
     world.broker.commit()
 
     with caplog.at_level(logging.WARNING):
-        Broker(NamespaceSettings(), world.store, lambda: world.now)
+        Broker(NamespaceSettings(), world.store, lambda: world.now, lambda: world.elapsed)
     assert "1 messages of 'orders' are kept" in caplog.text
 
     world.restart()

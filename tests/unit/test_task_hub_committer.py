@@ -97,6 +97,26 @@ async def test_a_commit_that_cannot_be_written_is_tried_again_and_the_trouble_is
     assert disk.written == [[1]]
 
 
+async def test_who_only_looks_is_not_kept_waiting_for_a_disk_that_refuses():
+    disk = Disk()
+    async with committing(disk) as (journal, committer):
+        disk.free.clear()
+        disk.refusals = [sqlite3.OperationalError("database or disk is full")] * 2
+        journal.write("", 1)
+        looking = asyncio.create_task(committer.settled_or_stuck())
+        settling = asyncio.create_task(committer.settled())
+        await asyncio.sleep(0.05)
+        assert not looking.done(), "as long as the commit may still succeed"
+        disk.free.set()
+        await looking
+        assert committer.trouble is not None
+        assert not settling.done()
+        await committer.settled_or_stuck()
+        await settling
+        await committer.settled_or_stuck()
+    assert disk.written == [[1]]
+
+
 async def test_an_error_of_another_kind_ends_the_hub():
     disk = Disk()
     disk.refusals = [sqlite3.IntegrityError("a fault of ours")]

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from devhost.task_hub.durable import schema
-from devhost.task_hub.durable.database import DATABASE, Database
+from devhost.task_hub.durable.database import DATABASE, LOCK, Database
 from devhost.task_hub.durable.errors import StateDirectoryError
 from devhost.task_hub.durable.journal import Changes
 
@@ -43,6 +43,20 @@ def test_a_second_hub_is_told_that_the_directory_is_in_use(tmp_path):
     with closing(Database(tmp_path)), in_use:
         Database(tmp_path)
     Database(tmp_path).close()
+
+
+def test_a_directory_that_cannot_be_written_is_not_said_to_be_in_use(tmp_path, monkeypatch):
+    connect = sqlite3.connect
+
+    def full(path, **options):
+        connection = connect(path, **options)
+        connection.execute("PRAGMA query_only = ON")  # as a write fails on a full disk
+        return connection
+
+    (tmp_path / LOCK).touch()
+    monkeypatch.setattr(sqlite3, "connect", full)
+    with pytest.raises(StateDirectoryError, match=f"{LOCK} cannot be locked: "):
+        Database(tmp_path)
 
 
 @pytest.mark.parametrize("version", [0, schema.VERSION + 1])

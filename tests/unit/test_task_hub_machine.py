@@ -1,7 +1,7 @@
 """Whatever happens in whatever order, nothing that was acknowledged is lost or doubled.
 
-Hypothesis starts orchestrations, moves the clock, lets workers answer, die and answer too late,
-and ends the hub's process at any point. In the end everything must come out right.
+Hypothesis starts orchestrations, moves and sets the clock, lets workers answer, die and answer too
+late, and ends the hub's process at any point. In the end everything must come out right.
 """
 
 from __future__ import annotations
@@ -158,6 +158,10 @@ class TaskHubMachine(RuleBasedStateMachine):
     def time_goes_on(self, seconds: float) -> None:
         self.bench.advance(seconds)
 
+    @rule(seconds=st.sampled_from([-3600, 3600]))
+    def the_clock_jumps(self, seconds: float) -> None:
+        self.bench.clock.jump(seconds)
+
     @rule()
     def commit(self) -> None:
         self.bench.commit()
@@ -191,7 +195,8 @@ class TaskHubMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def finish(self) -> None:
-        """One good worker, time, and every event that is still waited for."""
+        """One good worker, the right time, and every event that is still waited for."""
+        self.bench.clock.apart = 0
         for worker in list(self.workers):
             worker.disconnect()
         worker = self.bench.connect()

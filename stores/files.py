@@ -1,0 +1,102 @@
+"""Files that were uploaded or written by a batch.
+
+Names in the container: `TENANT/meta/ID` and `TENANT/content/ID`. Ids sort newest first. A file
+that a batch has written is a list of the blobs that hold its parts: nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from contracts.batches import FileObject
+from stores.blobs import Container
+
+
+class StoredFile(BaseModel):
+    """A file, and where its content is."""
+
+    file: FileObject
+    parts: list[str]
+    """Names of blobs, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage:
+    """Files, newest first, and whether there are more."""
+
+    files: list[FileObject]
+    more: bool
+
+
+class FileStore:
+    """Blobs of files. Methods raise DependencyUnavailable when storage cannot be used."""
+
+    def __init__(self, container: Container) -> None:
+        self._blobs = container
+
+    async def upload(
+        self, tenant: str, file: FileObject, pieces: AsyncIterator[bytes]
+    ) -> FileObject:
+        """Keep a file as its bytes arrive. `file.bytes` is set to what came."""
+        content = f"{tenant}/content/{file.id}"
+        size = await self._blobs.put_stream(content, pieces)
+        return await self.put(tenant, file.model_copy(update={"bytes": size}), [content])
+
+    async def put(self, tenant: str, file: FileObject, parts: list[str]) -> FileObject:
+        """Keep a file whose content is already there. Again, over what is there."""
+        stored = StoredFile(file=file, parts=parts)
+        await self._blobs.put(f"{tenant}/meta/{file.id}", stored.model_dump_json().encode())
+        return file
+
+    async def get(self, tenant: str, file_id: str) -> StoredFile | None:
+        """None when the tenant has no such file."""
+        stored = await self._blobs.get(f"{tenant}/meta/{file_id}")
+        return None if stored is None else StoredFile.model_validate_json(stored)
+
+    async def page(self, tenant: str, *, after: str | None, most: int) -> FilePage:
+        """Up to `most` files, from the one after `after` on."""
+        names, more = await newest(self._blobs, f"{tenant}/meta/", after=after, most=most)
+        files = [await self.get(tenant, name) for name in names]
+        return FilePage([each.file for each in files if each is not None], more)
+
+    async def delete(self, tenant: str, file_id: str) -> bool:
+        """Whether there was one."""
+        stored = await self.get(tenant, file_id)
+        if stored is None:
+            return False
+        await self._blobs.delete(f"{tenant}/meta/{file_id}")
+        for part in stored.parts:
+            await self._blobs.delete(part)
+        return True
+
+    async def content(self, stored: StoredFile) -> AsyncIterator[bytes]:
+        """The file's bytes, piece by piece."""
+        for part in stored.parts:
+            async for piece in self._blobs.read(part):
+                yield piece
+
+    def read(
+        self, stored: StoredFile, *, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """A range of an uploaded file, which has one part."""
+        return self._blobs.read(stored.parts[0], offset=offset, length=length)
+
+
+async def newest(
+    blobs: Container, prefix: str, *, after: str | None, most: int
+) -> tuple[list[str], bool]:
+    """Names under a prefix, from the one after `after` on, and whether there are more.
+
+    Ids sort newest first, and so do names in a listing; what was listed before is passed over.
+    """
+    names: list[str] = []
+    token = None
+    while True:
+        page = await blobs.page(prefix, token=token, most=1000)
+        names += [name for name in page.names if after is None or name > after]
+        token = page.token
+        if len(names) > most or token is None:
+            return names[:most], len(names) > most

@@ -1,0 +1,249 @@
+"""Batches: `/v1/batches`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+
+import azure.durable_functions as df
+import grpc
+from starlette.responses import Response
+
+import wiring
+from batches.engine import CANCELLED
+from batches.retrying import failed_lines
+from contracts.batches import (
+    AcceptedBatch,
+    BatchList,
+    BatchObject,
+    BatchRequest,
+    BatchTicket,
+    FileObject,
+)
+from contracts.errors import Conflict, DependencyUnavailable, InvalidRequest, NotFound
+from contracts.ids import is_batch_id, new_batch_id, new_file_id
+from contracts.jobs import DEFAULT_TENANT
+from contracts.names import BATCH_ORCHESTRATOR, CANCEL_EVENT, MOST_LANES, lane_id
+from contracts.openai import ErrorBody
+from contracts.problems import FieldProblem
+from triggers.door import json_response, query_int, read_json
+from triggers.http import Request
+from triggers.openai.batch_state import state_of
+from triggers.openai.errors import openai_door
+from triggers.operation import Operation, Parameter, operation
+from wiring import Parts
+
+bp = df.Blueprint()
+
+WINDOW = timedelta(hours=24)
+
+_BATCH_ID = Parameter("batch_id", "path", "The batch's id.", {"type": "string"}, required=True)
+_FINDS = (HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+@operation(
+    Operation(
+        method="POST",
+        path="/v1/batches",
+        summary="Run the lines of an uploaded file.",
+        body=BatchRequest,
+        responses={HTTPStatus.OK: BatchObject},
+        problems=(
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
+        error_model=ErrorBody,
+    )
+)
+@bp.function_name("create_batch")
+@bp.route("v1/batches", methods=["POST"])
+@bp.durable_client_input(client_name="client")
+@openai_door
+async def create_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
+    parts = wiring.parts()
+    request = await read_json(req, BatchRequest, parts.limits.request_bytes)
+    return json_response(await _submit(parts, client, request))
+
+
+@operation(
+    Operation(
+        method="GET",
+        path="/v1/batches",
+        summary="Batches, newest first.",
+        parameters=(
+            Parameter(
+                "limit",
+                "query",
+                "How many batches a page has.",
+                {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+            ),
+            Parameter("after", "query", "The last id of a former page.", {"type": "string"}),
+        ),
+        responses={HTTPStatus.OK: BatchList},
+        problems=(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE),
+        error_model=ErrorBody,
+    )
+)
+@bp.function_name("list_batches")
+@bp.route("v1/batches", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+@openai_door
+async def list_batches(req: Request, client: df.DurableFunctionsClient) -> Response:
+    parts = wiring.parts()
+    limit = query_int(req, "limit", default=20, least=1, most=100)
+    ids, more = await parts.batch_store.page(
+        DEFAULT_TENANT, after=req.query.get("after"), most=limit
+    )
+    accepted = await asyncio.gather(
+        *(parts.batch_store.get(DEFAULT_TENANT, batch_id) for batch_id in ids)
+    )
+    batches = await asyncio.gather(
+        *(state_of(parts, client, batch) for batch in accepted if batch is not None)
+    )
+    return json_response(
+        BatchList(
+            data=list(batches),
+            first_id=ids[0] if ids else None,
+            last_id=ids[-1] if ids else None,
+            has_more=more,
+        )
+    )
+
+
+@operation(
+    Operation(
+        method="GET",
+        path="/v1/batches/{batch_id}",
+        summary="One batch, with how far it has come.",
+        parameters=(_BATCH_ID,),
+        responses={HTTPStatus.OK: BatchObject},
+        problems=_FINDS,
+        error_model=ErrorBody,
+    )
+)
+@bp.function_name("get_batch")
+@bp.route("v1/batches/{batch_id}", methods=["GET"])
+@bp.durable_client_input(client_name="client")
+@openai_door
+async def get_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
+    parts = wiring.parts()
+    return json_response(await state_of(parts, client, await _find(parts, req)))
+
+
+@operation(
+    Operation(
+        method="POST",
+        path="/v1/batches/{batch_id}/cancel",
+        summary="Stop a batch; what has ended of it is kept.",
+        parameters=(_BATCH_ID,),
+        responses={HTTPStatus.OK: BatchObject},
+        problems=(*_FINDS, HTTPStatus.CONFLICT),
+        error_model=ErrorBody,
+    )
+)
+@bp.function_name("cancel_batch")
+@bp.route("v1/batches/{batch_id}/cancel", methods=["POST"])
+@bp.durable_client_input(client_name="client")
+@openai_door
+async def cancel_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
+    """The mark stops the slices that run; the event wakes the lanes that wait."""
+    parts = wiring.parts()
+    batch = await _find(parts, req)
+    ended = await parts.batch_store.ended(batch.tenant, batch.id)
+    if ended is not None and ended.status != CANCELLED:
+        raise Conflict(f"The batch has ended already: it is {ended.status}.")
+    await parts.batch_store.stop(batch.tenant, batch.id, CANCELLED)
+    await asyncio.gather(*(_wake(client, batch.id, lane) for lane in range(MOST_LANES)))
+    return json_response(await state_of(parts, client, batch))
+
+
+@operation(
+    Operation(
+        method="POST",
+        path="/v1/batches/{batch_id}/retry",
+        summary="Run the failed lines of an ended batch again, as a new batch.",
+        parameters=(_BATCH_ID,),
+        responses={HTTPStatus.OK: BatchObject},
+        problems=(*_FINDS, HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT),
+        error_model=ErrorBody,
+    )
+)
+@bp.function_name("retry_batch")
+@bp.route("v1/batches/{batch_id}/retry", methods=["POST"])
+@bp.durable_client_input(client_name="client")
+@openai_door
+async def retry_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
+    parts = wiring.parts()
+    batch = await _find(parts, req)
+    ended = await parts.batch_store.ended(batch.tenant, batch.id)
+    if ended is None:
+        raise Conflict("The batch has not ended yet: wait for it, or cancel it.")
+    if ended.error_file_id is None:
+        raise Conflict("No line of the batch has failed.")
+    now = datetime.now(UTC)
+    file = FileObject(
+        id=new_file_id(now),
+        bytes=0,
+        created_at=int(now.timestamp()),
+        filename=f"{batch.id}_retry.jsonl",
+        purpose="batch",
+    )
+    lines = failed_lines(parts.files, batch, ended.error_file_id)
+    await parts.files.upload(batch.tenant, file, lines)
+    metadata = {**(batch.request.metadata or {}), "retry_of": batch.id}
+    changes = {"input_file_id": file.id, "metadata": dict(list(metadata.items())[-16:])}
+    return json_response(await _submit(parts, client, batch.request.model_copy(update=changes)))
+
+
+async def _submit(
+    parts: Parts, client: df.DurableFunctionsClient, request: BatchRequest
+) -> BatchObject:
+    """Accept a batch: when this returns it is kept, and its orchestration is started."""
+    stored = await parts.files.get(DEFAULT_TENANT, request.input_file_id)
+    if stored is None or stored.file.purpose != "batch":
+        expected = "the id of a file that was uploaded with the purpose `batch`"
+        raise InvalidRequest(
+            f"`input_file_id` is not as expected: {expected}.",
+            [FieldProblem(field="input_file_id", expected=expected)],
+        )
+    now = datetime.now(UTC)
+    batch = AcceptedBatch(
+        id=new_batch_id(now),
+        tenant=DEFAULT_TENANT,
+        request=request,
+        created_at=now,
+        expires_at=now + WINDOW,
+    )
+    await parts.batch_store.accept(batch)
+    ticket = BatchTicket(id=batch.id, tenant=batch.tenant, expires_at=batch.expires_at)
+    try:
+        await client.schedule_new_orchestration(
+            BATCH_ORCHESTRATOR, input=ticket.model_dump(mode="json"), instance_id=batch.id
+        )
+    except grpc.RpcError as error:
+        raise DependencyUnavailable(
+            "The batch could not be started now. Send it again in a few seconds."
+        ) from error
+    return await state_of(parts, client, batch)
+
+
+async def _find(parts: Parts, req: Request) -> AcceptedBatch:
+    batch_id = req.route_params["batch_id"]
+    batch = None
+    if is_batch_id(batch_id):
+        batch = await parts.batch_store.get(DEFAULT_TENANT, batch_id)
+    if batch is None:
+        raise NotFound("There is no such batch: use the `id` that `POST /v1/batches` answered.")
+    return batch
+
+
+async def _wake(client: df.DurableFunctionsClient, batch_id: str, lane: int) -> None:
+    try:
+        await client.raise_orchestration_event(lane_id(batch_id, lane), CANCEL_EVENT)
+    except grpc.RpcError as error:
+        if error.code() not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION):
+            raise DependencyUnavailable(
+                "The batch could not be told now. Cancel it again in a few seconds."
+            ) from error

@@ -1,0 +1,190 @@
+"""Carries what workers share of their models: reports to the entity, what came of them back.
+
+One task a process, beside the calls: they never wait for it. What goes wrong is logged once, and
+the worker goes on alone, with a small part of each limit, until the next exchange succeeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+from azure.durable_functions import DurableFunctionsClient
+from durabletask.entities import EntityInstanceId, EntityMetadata
+
+from contracts.names import STANDING_ENTITY
+from contracts.sharing import SharedModel, standing_key
+from endpoints.sharing import Due, Sharing
+
+_log = logging.getLogger("sluice.wiring")
+
+TICK_SECONDS = 0.1
+EVERY_SECONDS = 1.0
+"""Between two exchanges of a model."""
+URGENT_SECONDS = 0.25
+"""Between an exchange and one that cannot wait."""
+SETTLE_SECONDS = 0.1
+"""From a report to reading what came of it."""
+LONGEST_SECONDS = 5.0
+"""Of one exchange."""
+
+_HUB = (
+    "taskHubName",
+    "requiredQueryStringParameters",
+    "rpcBaseUrl",
+    "maxGrpcMessageSizeInBytes",
+)
+
+
+class EntityClient(Protocol):
+    """What of a durable client is needed here."""
+
+    async def signal_entity(
+        self, entity_instance_id: EntityInstanceId, operation_name: str, input: Any = None
+    ) -> None: ...
+
+    async def get_entity(self, entity_instance_id: EntityInstanceId) -> EntityMetadata | None: ...
+
+    async def close(self) -> None: ...
+
+
+def standing_of(model: str) -> EntityInstanceId:
+    """The entity that keeps what workers share of a model."""
+    return EntityInstanceId(STANDING_ENTITY, standing_key(model))
+
+
+async def read_shared(client: EntityClient, model: str) -> SharedModel | None:
+    """What workers share of a model; None when no worker has reported. Raises grpc.RpcError."""
+    entity = await client.get_entity(standing_of(model))
+    state = None if entity is None else entity.get_state()
+    # Without text while its first signal is still on the way.
+    return SharedModel.model_validate_json(state) if state else None
+
+
+def worker_name() -> str:
+    """Of this process, unlike any other's."""
+    return f"{socket.gethostname()[:32]}-{secrets.token_hex(4)}"
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The exchange of one model."""
+
+    sharing: Sharing
+    next_at: float = 0.0
+    urgent_at: float = 0.0
+    under_way: asyncio.Task[None] | None = None
+
+    def due(self, now: float) -> bool:
+        wanted = self.sharing.look()
+        if self.under_way is not None and not self.under_way.done():
+            return False
+        if wanted is Due.AT_ONCE:
+            return now >= self.urgent_at
+        return wanted is Due.SOON and now >= self.next_at
+
+
+class Exchange:
+    """Of all models of this process; begins when a function first brings a durable client."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Sharing],
+        open_client: Callable[[str], EntityClient] = DurableFunctionsClient,
+    ) -> None:
+        self.models = models
+        self._turns = {model: _Turn(sharing) for model, sharing in models.items()}
+        self._open_client = open_client
+        self._binding: str | None = None
+        self._hub: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._alone = False
+
+    def begin(self, binding: str | DurableFunctionsClient) -> None:
+        """Exchange by way of this durable client binding from now on; cheap when it does already.
+
+        The client of an invocation ends with it, so one of its own is made, once.
+        """
+        running = self._task is not None and not self._task.done()
+        if running and binding == self._binding:
+            return
+        hub = _hub_of(binding if isinstance(binding, str) else vars(binding))
+        if isinstance(binding, str):
+            self._binding = binding
+        if running and hub == self._hub:
+            return
+        if self._task is not None:
+            self._task.cancel()
+        self._hub = hub
+        # A context of its own: what it logs belongs to no invocation.
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(hub), name="exchange of standing", context=Context()
+        )
+
+    async def aclose(self) -> None:
+        """End it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, hub: str) -> None:
+        # It logs a line for each call that it makes.
+        logging.getLogger("azure.durable_functions").setLevel(logging.WARNING)
+        client = self._open_client(hub)
+        try:
+            while True:
+                self._begin_due(client)
+                await asyncio.sleep(TICK_SECONDS)
+        finally:
+            under_way = [turn.under_way for turn in self._turns.values() if turn.under_way]
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+            await client.close()
+
+    def _begin_due(self, client: EntityClient) -> None:
+        now = asyncio.get_running_loop().time()
+        for model, turn in self._turns.items():
+            if turn.due(now):
+                turn.next_at = now + EVERY_SECONDS
+                turn.urgent_at = now + URGENT_SECONDS
+                turn.under_way = asyncio.create_task(self._exchange(client, model, turn.sharing))
+
+    async def _exchange(self, client: EntityClient, model: str, sharing: Sharing) -> None:
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                report = sharing.report().model_dump(mode="json")
+                await client.signal_entity(standing_of(model), "report", input=report)
+                sharing.arrived()
+                await asyncio.sleep(SETTLE_SECONDS)
+                if (shared := await read_shared(client, model)) is not None:
+                    sharing.apply(shared)
+        except Exception as error:  # noqa: BLE001 - whatever it is, calls go on without it
+            self._failed(error)
+        else:
+            self._succeeded()
+
+    def _failed(self, error: Exception) -> None:
+        if not self._alone:
+            why = error.code().name if isinstance(error, grpc.aio.AioRpcError) else repr(error)
+            _log.warning("Other workers cannot be reached (%s): this one goes on alone", why)
+        self._alone = True
+
+    def _succeeded(self) -> None:
+        if self._alone:
+            _log.info("Other workers can be reached again")
+        self._alone = False
+
+
+def _hub_of(binding: str | Mapping[str, Any]) -> str:
+    """As much of a binding as reaching the hub needs: of one hub always the same text."""
+    facts: Mapping[str, Any] = json.loads(binding) if isinstance(binding, str) else binding
+    return json.dumps({name: facts.get(name) or None for name in _HUB})
