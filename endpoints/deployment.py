@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import getrandbits
@@ -35,6 +35,8 @@ from endpoints.wire import Limits, NoReply, Reply, Request, Stream, Wire
 logger = logging.getLogger("sluice.endpoints")
 
 _WHOLE = (Reply, NoReply)
+
+type _Open = Callable[[Request, Mapping[str, str], Limits], Awaitable[Stream | Reply | NoReply]]
 
 PROBE_SECONDS = 5.0
 """What a health probe may take."""
@@ -247,7 +249,7 @@ class Deployment:
             "x-request-id": start.request_id,
         }
         asking.sent = True
-        send = self._wire.send if asking.hide_usage is None else self._wire.open
+        send = self._wire.send if asking.hide_usage is None else self._opening(asking)
         try:
             reply = await send(request, headers, limits)
         except asyncio.CancelledError:
@@ -261,15 +263,32 @@ class Deployment:
             asking.cut_short = took >= limits.seconds < self._full_limits.seconds
         return self._ended(self._read(reply), start, asking)
 
+    def _opening(self, asking: _Asking) -> _Open:
+        """An answer that has begun has passed its trial: only its beginning has to come soon."""
+        return self._open_soon if self._on_short_trial(asking) else self._wire.open
+
+    async def _open_soon(
+        self, request: Request, headers: Mapping[str, str], limits: Limits
+    ) -> Stream | Reply | NoReply:
+        try:
+            async with asyncio.timeout(self.standing.trial_seconds()):
+                return await self._wire.open(request, headers, limits)
+        except TimeoutError:
+            return NoReply(sent=True, reason="timed out waiting for the answer")
+
+    def _on_short_trial(self, asking: _Asking) -> bool:
+        """A deployment that hangs must not keep its next trial waiting. Unless a call may run only
+        once: that one is given its time."""
+        return asking.slot.trial and asking.scope.execution is not Execution.AT_MOST_ONCE
+
     def _start(self, request: Request) -> _Start:
         clocks = self._clocks
         return _Start(clocks.now(), clocks.monotonic(), _random_uuid(), len(request.body))
 
     def _limits(self, asking: _Asking) -> Limits:
-        """Less than the settings allow when a deadline is nearer, or for a trial: a deployment
-        that hangs must not keep its next trial waiting. Unless it may run only once."""
+        """Less than the settings allow when a deadline is nearer, or for a trial."""
         seconds = self._full_limits.seconds
-        if asking.slot.trial and asking.scope.execution is not Execution.AT_MOST_ONCE:
+        if asking.hide_usage is None and self._on_short_trial(asking):
             seconds = min(seconds, self.standing.trial_seconds())
         if asking.scope.deadline is not None:
             left = (asking.scope.deadline - self._clocks.now()).total_seconds()
@@ -334,11 +353,14 @@ class Deployment:
         if verdict.outcome == "answered":
             usage = result.attempt.usage
             if self.standing.answered(slot, now, usage.input_tokens + usage.output_tokens):
-                logger.info("Deployment %s of model %s answers again", self.name, self._model)
+                self._tell_recovery()
         elif asking.cut_short and not slot.trial:
             self.standing.let_go(slot, now, used=asking.sent)  # its time was up, not its fault
         elif self.standing.ended(slot, verdict, now):
             self._tell_operator(verdict)
+
+    def _tell_recovery(self) -> None:
+        logger.info("Deployment %s of model %s answers again", self.name, self._model)
 
     def _tell_operator(self, verdict: Verdict) -> None:
         if verdict.outcome == "unusable":
@@ -360,6 +382,8 @@ class Deployment:
     def _streaming(self, stream: Stream, start: _Start, asking: _Asking) -> Result:
         """An answer has begun: its attempt is on record, and is told the rest at the end."""
         attempt = self._attempt_record(_Reading(ANSWERED, stream.status), start, asking)
+        if self.standing.answering(asking.slot, self._clocks.monotonic()):
+            self._tell_recovery()
 
         def ended(verdict: Verdict, told: JsonValue, size: int) -> None:
             attempt.outcome, attempt.reason = verdict.outcome, verdict.reason
@@ -367,7 +391,9 @@ class Deployment:
             attempt.usage = self._speaks.usage(told)
             self._metered(attempt, start, asking, size)
             if verdict is CANCELLED:
-                self.standing.let_go(asking.slot, self._clocks.monotonic(), used=True)
+                now = self._clocks.monotonic()
+                self.standing.answering(asking.slot, now)
+                self.standing.let_go(asking.slot, now, used=True)
             else:
                 self._remember(Result(verdict, attempt), asking)
 

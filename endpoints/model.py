@@ -89,8 +89,10 @@ class Model:
                 return results[0]
             for result in results:
                 tally.add(result, scope, self._clocks.now())
-            if results[-1].verdict.outcome in _COSTLY and not budget.spend(self._now()):
+            costly = visit.wanted and results[-1].verdict.outcome in _COSTLY
+            if costly and not budget.spend(self._now()):
                 break
+            visit.patient_until = self._patient_until(scope)  # for each deployment anew
         if visit.retry_at is not None:
             tally.cooling(self._clocks.dated(visit.retry_at))
         if scope.deadline is not None and scope.deadline <= self._clocks.now():
@@ -125,6 +127,7 @@ class Model:
             wanted=wanted,
             tokens=needed.tokens,
             batch=scope.priority is Priority.BATCH,
+            turn=(scope.tenant, scope.batch_id or scope.job_id),
             patient_until=self._patient_until(scope),
         )
 

@@ -50,6 +50,8 @@ class Sharing:
         self._members: Mapping[str, SharedMember] = {
             each.name: SharedMember(each, clocks, worker) for each in model.deployments
         }
+        self.workers = 1
+        """That use the model, as far as is known."""
         self._number = 0
         self._seen = 0
         self._unread: dict[int, float] = {}
@@ -111,6 +113,7 @@ class Sharing:
     def apply(self, shared: SharedModel) -> None:
         """Take what all workers know, and what this one was granted."""
         self._notice()
+        self.workers = max(1, len(shared.workers))
         self._keep_to_grants(shared)
         for name, member in self._members.items():
             known = shared.deployments.get(name, SharedDeployment())

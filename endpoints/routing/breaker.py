@@ -1,6 +1,8 @@
 """A circuit breaker: a deployment that keeps failing is left alone, then tried with one call.
 
-    closed      calls go through; it opens when CONSECUTIVE fail in a row or half of RECENT do
+    closed      calls go through; it opens when CONSECUTIVE fail in a row or half of RECENT do, or
+                of those sent since a first one failed CONSECUTIVE and no less than half: answers
+                may still come for a while that were on their way when it broke down
     open        no call goes through until the probe interval, or the server's Retry-After, is over
     half-open   one call goes through: an answer closes the breaker, a failure opens it again
 
@@ -29,16 +31,22 @@ class Breaker:
 
     __slots__ = (
         "_closed_at",
+        "_failed",
+        "_failed_since",
         "_failed_trials",
         "_open_until",
         "_probe_seconds",
         "_recent",
+        "_sent",
         "_trial",
     )
 
     def __init__(self, probe_seconds: float = PROBE_SECONDS) -> None:
         self._probe_seconds = probe_seconds
         self._recent = 0  # a bit for each of the last calls, the latest lowest; 1 is a failure
+        self._failed = 0  # calls, since one that began at _failed_since; none begun later answered
+        self._failed_since = 0.0
+        self._sent = 0  # calls, since the first of these was seen
         self._open_until: float | None = None
         self._closed_at: float | None = None
         self._trial = False
@@ -71,12 +79,16 @@ class Breaker:
     def begin(self) -> bool:
         """An admitted call is sent. Returns whether it is the trial, to be told at its end."""
         self._trial = self._open_until is not None
+        self._sent += 1
         return self._trial
 
-    def answered(self, now: float, *, trial: bool) -> bool:
-        """Returns whether this closes the breaker. A late answer of earlier days does not."""
+    def answered(self, now: float, *, began: float, trial: bool) -> bool:
+        """`began`: when the call did. Returns whether this closes the breaker; a late answer of
+        earlier days does not."""
         if self._open_until is None:
             self._recent = self._recent << 1 & _ALL
+            if began >= self._failed_since:
+                self._failed = 0
             return False
         if trial:
             self.close(now)
@@ -93,9 +105,8 @@ class Breaker:
             return False
         if self._closed_at is not None and began < self._closed_at:
             return False  # a late failure of earlier days: the deployment has answered since
-        self._recent = (self._recent << 1 | 1) & _ALL
-        in_a_row = self._recent & _ROW == _ROW
-        if in_a_row or self._recent.bit_count() * 2 >= RECENT:
+        self._note_failure(began)
+        if self._keeps_failing():
             self._open_until = now + (wait or self._probe_seconds)
             return True
         return False
@@ -107,6 +118,7 @@ class Breaker:
 
     def close(self, now: float) -> None:
         self._recent = 0
+        self._failed = 0
         self._open_until = None
         self._closed_at = now
         self._trial = False
@@ -116,6 +128,17 @@ class Breaker:
         """Another worker found it failing."""
         if self._open_until is None or until > self._open_until:
             self._open_until = until
+
+    def _note_failure(self, began: float) -> None:
+        self._recent = (self._recent << 1 | 1) & _ALL
+        if not self._failed:
+            self._failed_since, self._sent = began, 0
+        self._failed += 1
+
+    def _keeps_failing(self) -> bool:
+        if self._recent & _ROW == _ROW or self._recent.bit_count() * 2 >= RECENT:
+            return True
+        return self._failed >= CONSECUTIVE and self._failed * 2 >= self._sent
 
     def _interval(self) -> float:
         """Seconds from a failed trial to the next."""

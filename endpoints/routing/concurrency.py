@@ -27,6 +27,10 @@ ROOM = 1.35
 """Calls at once, over those that just keep the deployment busy."""
 FIRST_PROBE_SECONDS = 4.0
 LAST_PROBE_SECONDS = 256.0
+WORTH = 60
+"""A probe that is refused costs all of the deployment for the time that its 429 asks for: it is
+made so rarely that it costs a sixtieth of the time."""
+LONGEST_PROBE_SECONDS = 900.0
 DOUBT_SECONDS = 512.0
 """What was found useful is looked at again after so long: chance may have had a hand in it."""
 
@@ -120,7 +124,8 @@ class ConcurrencyLimit:
         if now >= self._floor_until:  # the first 429 of a burst
             self._floor = (self.limit + 1) // 2
             self._floor_until = now + wait
-            self._probe_seconds = min(self._probe_seconds * 2, LAST_PROBE_SECONDS)
+            longer = min(self._probe_seconds * 2, LAST_PROBE_SECONDS)
+            self._probe_seconds = max(longer, min(wait * WORTH, LONGEST_PROBE_SECONDS))
         # Others of the burst may still be under way: each that returns lowers it to what is left,
         # but one burst halves it at most, since a limit by the minute answers 429 as well.
         self._limited_to(min(self.limit, max(self._floor, self.in_flight)), now + wait)

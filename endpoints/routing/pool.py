@@ -11,7 +11,7 @@ from typing import Protocol
 from endpoints.routing.budget import RetryBudget
 from endpoints.routing.selection import Selectable
 from endpoints.routing.standing import Refusal, Slot, Standing
-from endpoints.routing.waiting import Waiter, Waiters
+from endpoints.routing.waiting import Turn, Waiter, Waiters
 
 _COULD_BE_ASKED = frozenset({Refusal.STALLED, Refusal.UNUSABLE})
 _TIME_HELPS = frozenset({Refusal.COOLING, Refusal.OPEN, Refusal.RATE})
@@ -35,6 +35,7 @@ class Visit[D: Member]:
     """Those that may be asked, first choice first. Each is asked once at most."""
     tokens: int = 0
     batch: bool = False
+    turn: Turn = ("", "")
     patient_until: float = 0.0
     asked: bool = False
     retry_at: float | None = None
@@ -110,7 +111,7 @@ class Pool[D: Member]:
         if (
             refusal is None
             and self._waiters
-            and self._waiters.goes_before(deployment, batch=visit.batch)
+            and self._waiters.goes_before(deployment, batch=visit.batch, again=visit.asked)
         ):
             self.hand_on(deployment)
             refusal = deployment.standing.refusal(now, visit.tokens)
@@ -156,7 +157,9 @@ class Pool[D: Member]:
         visit.retry_at = min(times, default=None)
 
     async def _wait(self, visit: Visit[D], seconds: float) -> Taken[D] | None:
-        waiter: Waiter[D, Taken[D]] = Waiter(visit.wanted, visit.tokens, batch=visit.batch)
+        waiter: Waiter[D, Taken[D]] = Waiter(
+            visit.wanted, visit.tokens, batch=visit.batch, turn=visit.turn, again=visit.asked
+        )
         self._waiters.add(waiter)
         timer = asyncio.get_running_loop().call_later(seconds, self._give_up, waiter)
         try:
@@ -169,6 +172,8 @@ class Pool[D: Member]:
             raise
         finally:
             timer.cancel()
+            for deployment in visit.wanted:  # whoever stood behind may need less than this one
+                self.hand_on(deployment)
         if taken is not None:  # and has left the queue
             visit.wanted.remove(taken.deployment)
             visit.asked = True

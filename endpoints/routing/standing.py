@@ -134,6 +134,18 @@ class Standing:
 
     # After it.
 
+    def answering(self, slot: Slot, now: float) -> bool:
+        """An answer that comes as a stream has begun, which is enough of a trial. Returns whether
+        this is news, as `answered` does at its end."""
+        self._heard(now)
+        if not slot.trial:
+            return False
+        slot.trial = False
+        self._cut_trials = 0
+        news = self.breaker.answered(now, began=slot.began, trial=True)
+        self.released()
+        return news
+
     def answered(self, slot: Slot, now: float, tokens: int) -> bool:
         """`tokens`: what the answer says was used; 0 where it does not. Returns whether this is
         news: a deployment that was failing or unusable answers again."""
@@ -142,7 +154,8 @@ class Standing:
         self.statistics.answered(seconds, now)
         self.calls_at_once.answered(slot.level, seconds, now)
         self._correct(slot, tokens, now)
-        news = self.breaker.answered(now, trial=slot.trial) or self._unusable_until is not None
+        news = self.breaker.answered(now, began=slot.began, trial=slot.trial)
+        news |= self._unusable_until is not None
         self._unusable_until = None
         self._cut_trials = 0
         self.released()

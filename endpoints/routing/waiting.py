@@ -3,62 +3,137 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
 BATCH_EVERY = 8
 """While both wait, one slot of so many goes to batch."""
 
+type Turn = tuple[str, str]
+"""Whose turn a batch call takes: a tenant's, and among that tenant's that of one batch or job."""
+
 
 class Waiter[D, T]:
-    """One call that waits: for one of `wanted`, to be granted as a T, or None when it gives up."""
+    """One call that waits: for one of `wanted`, to be granted as a T, or None when it gives up.
 
-    __slots__ = ("batch", "granted", "tokens", "wanted")
+    `again`: it has had its turn at a deployment that did not answer.
+    """
 
-    def __init__(self, wanted: Sequence[D], tokens: int, *, batch: bool) -> None:
+    __slots__ = ("again", "batch", "granted", "tokens", "turn", "wanted")
+
+    def __init__(
+        self,
+        wanted: Sequence[D],
+        tokens: int,
+        *,
+        batch: bool,
+        turn: Turn = ("", ""),
+        again: bool = False,
+    ) -> None:
         self.wanted = wanted
         self.tokens = tokens
         self.batch = batch
+        self.turn = turn
+        self.again = again
         self.granted: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
 
 
 class Waiters[D, T]:
-    """First come, first served within a class."""
+    """Real-time calls are served first come, first served; batch calls in turn. Who waits again
+    goes before others of its kind."""
 
     def __init__(self) -> None:
         self._realtime: deque[Waiter[D, T]] = deque()
-        self._batch: deque[Waiter[D, T]] = deque()
+        self._batch: InTurn[D, T] = InTurn()
         self._since_batch = 0
 
     def __len__(self) -> int:
         return len(self._realtime) + len(self._batch)
 
     def add(self, waiter: Waiter[D, T]) -> None:
-        (self._batch if waiter.batch else self._realtime).append(waiter)
+        if waiter.batch:
+            self._batch.add(waiter)
+        else:
+            _line_up(self._realtime, waiter)
 
     def remove(self, waiter: Waiter[D, T]) -> None:
         """It no longer waits."""
-        (self._batch if waiter.batch else self._realtime).remove(waiter)
+        if waiter.batch:
+            self._batch.remove(waiter)
+        else:
+            self._realtime.remove(waiter)
 
-    def goes_before(self, deployment: D, *, batch: bool) -> bool:
+    def goes_before(self, deployment: D, *, batch: bool, again: bool = False) -> bool:
         """Whether someone waits for the deployment who goes before a call that has just come."""
-        return _first(self._realtime, deployment) is not None or (
-            batch and _first(self._batch, deployment) is not None
-        )
+        if (batch or not again) and _first(self._realtime, deployment) is not None:
+            return True
+        return batch and not again and self._batch.first(deployment) is not None
 
     def hand_on(self, deployment: D, grant: Callable[[Waiter[D, T]], bool]) -> None:
         """A deployment has room: to those who wait for it, until there is no more to `grant`."""
         while (waiter := self._next(deployment)) is not None and grant(waiter):
             self.remove(waiter)
-            self._since_batch = 0 if waiter.batch else self._since_batch + bool(self._batch)
+            if waiter.batch:
+                self._batch.had(waiter.turn)
+                self._since_batch = 0
+            else:
+                self._since_batch += bool(self._batch)
 
     def _next(self, deployment: D) -> Waiter[D, T] | None:
-        batch_first = bool(self._batch) and self._since_batch >= BATCH_EVERY - 1
-        queues = (self._realtime, self._batch)
-        for queue in reversed(queues) if batch_first else queues:
-            if (waiter := _first(queue, deployment)) is not None:
-                return waiter
+        if self._batch and self._since_batch >= BATCH_EVERY - 1:
+            return self._batch.first(deployment) or _first(self._realtime, deployment)
+        return _first(self._realtime, deployment) or self._batch.first(deployment)
+
+
+class InTurn[D, T]:
+    """Tenants take turns, and in a tenant's turn its batches do; of one batch, first come first."""
+
+    def __init__(self) -> None:
+        self._tenants: OrderedDict[str, OrderedDict[str, deque[Waiter[D, T]]]] = OrderedDict()
+        """Next to be served first. None is empty."""
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, waiter: Waiter[D, T]) -> None:
+        tenant, batch = waiter.turn
+        batches = self._tenants.setdefault(tenant, OrderedDict())
+        _line_up(batches.setdefault(batch, deque()), waiter)
+        self._count += 1
+
+    def remove(self, waiter: Waiter[D, T]) -> None:
+        tenant, batch = waiter.turn
+        batches = self._tenants[tenant]
+        batches[batch].remove(waiter)
+        self._count -= 1
+        if not batches[batch]:
+            del batches[batch]
+        if not batches:
+            del self._tenants[tenant]
+
+    def had(self, turn: Turn) -> None:
+        """It was served: all others go before it."""
+        tenant, batch = turn
+        if (batches := self._tenants.get(tenant)) is not None:
+            self._tenants.move_to_end(tenant)
+            if batch in batches:
+                batches.move_to_end(batch)
+
+    def first(self, deployment: D) -> Waiter[D, T] | None:
+        """The next of those who want the deployment."""
+        for batches in self._tenants.values():
+            for waiting in batches.values():
+                if (waiter := _first(waiting, deployment)) is not None:
+                    return waiter
         return None
+
+
+def _line_up[D, T](queue: deque[Waiter[D, T]], waiter: Waiter[D, T]) -> None:
+    if waiter.again:
+        queue.appendleft(waiter)
+    else:
+        queue.append(waiter)
 
 
 def _first[D, T](queue: deque[Waiter[D, T]], deployment: D) -> Waiter[D, T] | None:

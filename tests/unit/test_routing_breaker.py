@@ -40,6 +40,10 @@ class BreakerMachine(RuleBasedStateMachine):
         self.calls: list[Call] = []
         # The account.
         self.failures: list[bool] = []
+        self.row: list[Call] = []
+        """Failed, with none answered that began after the first of them."""
+        self.sent = 0
+        """Since the first of these was seen."""
         self.open_until: float | None = None
         self.closed_at = -1.0
         self.failed_trials = 0
@@ -54,18 +58,22 @@ class BreakerMachine(RuleBasedStateMachine):
         trial = self.breaker.begin()
         assert trial == (self.open_until is not None)
         self.calls.append(Call(self.now, trial))
+        self.sent += 1
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         call = self._take(data)
-        closed = self.breaker.answered(self.now, trial=call.trial)
+        closed = self.breaker.answered(self.now, began=call.began, trial=call.trial)
         assert closed == (self.open_until is not None and call.trial)
         if closed:
             self.failures, self.open_until, self.closed_at = [], None, self.now
             self.failed_trials = 0
+            self.row = []
         elif self.open_until is None:
             self.failures.append(False)
+            if self.row and call.began >= self.row[0].began:
+                self.row = []
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data(), wait=st.none() | st.sampled_from([0.5, 3.0, 45.0]))
@@ -92,8 +100,13 @@ class BreakerMachine(RuleBasedStateMachine):
         if call.began < self.closed_at:
             return False
         self.failures.append(True)
+        if not self.row:
+            self.sent = 0
+        self.row.append(call)
         last = self.failures[-RECENT:]
-        if self.failures[-CONSECUTIVE:] == [True] * CONSECUTIVE or sum(last) * 2 >= RECENT:
+        most = len(self.row) >= CONSECUTIVE and len(self.row) * 2 >= self.sent
+        in_a_row = self.failures[-CONSECUTIVE:] == [True] * CONSECUTIVE
+        if in_a_row or most or sum(last) * 2 >= RECENT:
             self.open_until = self.now + (wait or PROBE)
             return True
         return False
@@ -127,7 +140,7 @@ TestBreaker = BreakerMachine.TestCase
 def test_opens_after_three_failures_in_a_row_and_not_sooner():
     breaker = Breaker(PROBE)
     assert not failing(breaker, CONSECUTIVE - 1)
-    breaker.answered(0, trial=breaker.begin())
+    breaker.answered(0, began=0, trial=breaker.begin())
     assert not failing(breaker, CONSECUTIVE - 1)
     assert failing(breaker, 1)
     assert breaker.state(PROBE - 0.001) == "open"
@@ -135,11 +148,36 @@ def test_opens_after_three_failures_in_a_row_and_not_sooner():
     assert breaker.state(PROBE) == "half_open"
 
 
+def test_opens_in_spite_of_answers_that_were_on_their_way():
+    breaker = Breaker(PROBE)
+    for now in (1.0, 1.1):
+        assert not failing(breaker, 1, now)
+        breaker.answered(now, began=0.5, trial=False)
+    assert failing(breaker, 1, 1.2)
+
+
+def test_an_answer_to_a_call_sent_after_the_first_failure_counts_against_that():
+    breaker = Breaker(PROBE)
+    for now in (1.0, 2.0, 3.0, 4.0):
+        assert not failing(breaker, 1, now)
+        breaker.answered(now, began=now, trial=False)
+
+
+def test_a_few_failures_among_many_slow_answers_do_not_open_it():
+    breaker = Breaker(PROBE)
+    for now in range(1, 5):
+        assert not failing(breaker, 1, now)
+        for _ in range(9):  # sent, and not yet answered
+            breaker.begin()
+        for _ in range(9):
+            breaker.answered(now, began=0, trial=False)
+
+
 def test_opens_when_half_of_the_last_twenty_fail():
     breaker = Breaker(PROBE)
     for _ in range(RECENT // 2 - 1):
         assert not failing(breaker, 1)
-        breaker.answered(0, trial=False)
+        breaker.answered(0, began=0, trial=False)
     assert failing(breaker, 1)
 
 
@@ -147,8 +185,8 @@ def test_a_third_of_failures_never_opens_it():
     breaker = Breaker(PROBE)
     for _ in range(200):
         assert not failing(breaker, 1)
-        breaker.answered(0, trial=False)
-        breaker.answered(0, trial=False)
+        breaker.answered(0, began=0, trial=False)
+        breaker.answered(0, began=0, trial=False)
 
 
 def test_an_answered_trial_closes_it_and_all_is_forgotten():
@@ -156,7 +194,7 @@ def test_an_answered_trial_closes_it_and_all_is_forgotten():
     failing(breaker, CONSECUTIVE)
     trial = on_trial(breaker, PROBE)
     assert not breaker.admits(PROBE)
-    assert breaker.answered(PROBE, trial=trial)
+    assert breaker.answered(PROBE, began=PROBE, trial=trial)
     assert breaker.state(PROBE) == "closed"
     assert not failing(breaker, CONSECUTIVE - 1, PROBE)
 
@@ -170,7 +208,7 @@ def test_each_further_failed_trial_doubles_the_interval_up_to_six_times():
         intervals.append(breaker.admits_from(now) - now)
     assert intervals == [10, 20, 40, 60, 60, 60, 60]
     now = breaker.admits_from(now)
-    breaker.answered(now, trial=on_trial(breaker, now))
+    breaker.answered(now, began=now, trial=on_trial(breaker, now))
     failing(breaker, CONSECUTIVE, now)
     assert breaker.admits_from(now) == now + PROBE
 
@@ -189,9 +227,9 @@ def test_late_answers_neither_close_nor_open_it():
     breaker = Breaker(PROBE)
     late = [breaker.begin() for _ in range(CONSECUTIVE + 1)]
     failing(breaker, CONSECUTIVE)
-    assert not breaker.answered(1, trial=late.pop())
+    assert not breaker.answered(1, began=0, trial=late.pop())
     assert breaker.state(1) == "open"
-    breaker.answered(PROBE, trial=on_trial(breaker, PROBE))
+    breaker.answered(PROBE, began=PROBE, trial=on_trial(breaker, PROBE))
     for trial in late:  # what began before the outage times out only now
         assert not breaker.failed(PROBE + 1, began=0, trial=trial)
     assert breaker.state(PROBE + 1) == "closed"

@@ -115,7 +115,7 @@ def test_a_share_of_nothing_admits_nothing_until_there_is_one_again():
 # Where it settles.
 
 
-@pytest.mark.parametrize("capacity", [1, 5, 50, 200])
+@pytest.mark.parametrize("capacity", [1, 5, 60])
 @pytest.mark.parametrize("wait", [0.1, 1.0])
 def test_a_deployment_that_refuses_is_kept_full_and_seldom_refuses(capacity, wait):
     world = World(Capacity(capacity, lognormal(0.2), wait), callers=3 * capacity + 20)
@@ -140,7 +140,7 @@ def test_when_a_deployment_that_refuses_grows_it_is_used_and_when_it_shrinks_it_
     assert world.refused - refused <= 150  # those under way when it shrank, and a few
 
 
-@pytest.mark.parametrize("workers", [1, 4, 16, 64])
+@pytest.mark.parametrize("workers", [1, 4, 16, 48])
 @pytest.mark.parametrize("seconds", [constant(0.1), lognormal(0.1)], ids=["constant", "lognormal"])
 def test_no_more_wait_inside_a_deployment_than_keep_it_busy(workers, seconds):
     world = World(Workers(workers, seconds), callers=10 * workers + 40)
@@ -149,17 +149,16 @@ def test_no_more_wait_inside_a_deployment_than_keep_it_busy(workers, seconds):
     assert workers * 0.75 <= median(world.limits(200)) <= workers * 2.5
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_when_workers_go_fewer_calls_are_sent_and_when_they_come_more(seed):
-    deployment = Workers(64, lognormal(0.1, 0.5))
-    world = World(deployment, callers=400, seed=seed)
+def test_when_workers_go_fewer_calls_are_sent_and_when_they_come_more():
+    deployment = Workers(32, lognormal(0.1, 0.5))
+    world = World(deployment, callers=200)
     world.pass_time(150)
-    deployment.workers = 16
+    deployment.workers = 8
     world.pass_time(60)
-    assert 12 <= median(world.limits(60)) <= 40
-    deployment.workers = 128
+    assert 6 <= median(world.limits(60)) <= 20
+    deployment.workers = 64
     world.pass_time(330)
-    assert world.throughput(60) >= 0.75 * 128 / 0.1
+    assert world.throughput(60) >= 0.75 * 64 / 0.1
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0])

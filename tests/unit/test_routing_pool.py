@@ -300,6 +300,22 @@ async def test_who_is_cancelled_while_waiting_waits_no_longer():
     assert await pool.take() is not None
 
 
+@in_virtual_time
+async def test_who_stood_behind_one_that_needs_much_is_served_when_that_one_gives_up():
+    a = Place("a", tokens_per_minute=100)
+    pool = Waited.of(a)
+    pool.answer(await pool.slot(), tokens=60)
+    pool.end(await pool.slot(), throttled(1))
+    much = asyncio.create_task(pool.take(patience=70, tokens=50))
+    await settled()
+    little = asyncio.create_task(pool.take(patience=70, tokens=10))
+    await asyncio.sleep(5)
+    assert not little.done()  # or much would never have its turn
+    much.cancel()
+    assert await little is not None
+    assert pool.now == 5
+
+
 # Any number of callers, with any ends, cancelled at any moment.
 
 

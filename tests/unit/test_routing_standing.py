@@ -198,6 +198,31 @@ def test_trials_that_fail_at_once_get_no_longer():
     assert each.trial_seconds() == STALLED_AFTER_SECONDS
 
 
+def test_a_stream_that_begins_ends_the_trial_and_breaks_the_silence():
+    each, released = standing(), []
+    now = one_answer(each, 1.0)
+    broken(each, now)
+    now += PROBE
+    stream = each.begin(now)
+    each.released = lambda: released.append(each.refusal(now))
+    assert each.answering(stream, now)
+    assert released == [None]
+    each.begin(now + 3)
+    assert not each.answering(stream, now + 3.9)
+    assert each.refusal(now + 5) is None
+
+
+def test_callers_that_leave_long_streams_do_no_harm():
+    each, now = standing(), 0.0
+    now = one_answer(each, 1.0)
+    for _ in range(10):
+        stream = each.begin(now)
+        now += 60
+        each.answering(stream, now)  # what came last was heard
+        each.let_go(stream, now, used=True)
+    assert each.refusal(now) is None
+
+
 # Silence.
 
 
