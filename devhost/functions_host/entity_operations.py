@@ -18,7 +18,6 @@ from google.protobuf.wrappers_pb2 import StringValue
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from devhost.functions_host.http_messages import announced_bytes
 from devhost.functions_host.hub_link import HubLink
 from devhost.functions_host.instance_json import (
     flag_parameter,
@@ -87,10 +86,9 @@ class EntityOperations:
         )
 
     async def _signal(self, request: Request, values: Mapping[str, str]) -> Response:
-        data: Json = None
-        if announced_bytes(request):
+        data = await json_body(request)
+        if data is not None:
             require_json(request, "An operation's input")
-            data = await json_body(request)
         return await self._send(values, request.query_params.get("op", ""), data)
 
     async def _delete(self, request: Request, values: Mapping[str, str]) -> Response:

@@ -8,7 +8,6 @@ import logging
 import signal
 import sqlite3
 import sys
-import time
 from pathlib import Path
 
 from devhost.service_bus.config.load import DEFAULT_CONFIG, ConfigError, load
@@ -49,7 +48,7 @@ def main() -> int:
 
 
 async def _serve(settings: NamespaceSettings, store: Store, port: int) -> None:
-    server = Server(settings, store, lambda: time.time_ns() // 1_000_000)
+    server = Server(settings, store)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(server.end))

@@ -218,3 +218,9 @@ AZURITE = NodeEnvironment(
     folder=ROOT / "devhost" / "azurite" / "node_modules",
     files=("devhost/azurite/package.json", "devhost/azurite/package-lock.json"),
 )
+OPENAI_NODE = NodeEnvironment(
+    name="openai for Node",
+    folder=ROOT / "tests" / "e2e" / "node" / "node_modules",
+    files=("tests/e2e/node/package.json", "tests/e2e/node/package-lock.json"),
+)
+"""A client of the API, for tests. The first of those that needs it sets it up."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from devhost.setup.console import Progress, say
-from devhost.setup.environments import APP, AZURITE, LLM, LOGS, MODELS
+from devhost.setup.environments import APP, AZURITE, LLM, LOGS, MODELS, NodeEnvironment
 from devhost.setup.tools import find_node, find_python
 
 if TYPE_CHECKING:
@@ -34,13 +34,18 @@ def set_up(with_llm: bool) -> None:
             _side_by_side(steps, progress)
 
 
-def set_up_only(environment: PythonEnvironment, python: Python | None = None) -> None:
+def set_up_only(
+    environment: PythonEnvironment | NodeEnvironment, python: Python | None = None
+) -> None:
     """Bring an environment that no command of ./dev needs to what its files say. Raises Stop."""
     if environment.ready():
         return
     with _alone(), Progress() as progress:
         if not environment.ready():
-            install = partial(environment.install, python or find_python())
+            if isinstance(environment, NodeEnvironment):
+                install = partial(environment.install, find_node())
+            else:
+                install = partial(environment.install, python or find_python())
             _side_by_side({environment.name: install}, progress)
 
 

@@ -48,7 +48,11 @@ class Child:
         return self._process.pid if self._process and running else None
 
     async def start(self) -> int:
-        """Start the process; returns its pid. `wait_ready` says when it can be used."""
+        """Start the process; returns its pid. `wait_ready` says when it can be used.
+
+        Raises OSError when there can be none now.
+        """
+        self._process = None
         with self.log.open("ab") as log:
             self._since = log.tell()
             self._process = await asyncio.create_subprocess_exec(

@@ -108,11 +108,16 @@ def _add_azurite(plan: Plan, state: StateFolder) -> None:
     quiet = ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
     command = [node, str(script), *address, *data, *quiet]
     plan.first.append(ChildSpec("azurite", command, PortOpen(port)))
-    plan.blob = (
+    plan.blob = blob_connection_string(port)
+    plan.environment["AzureWebJobsStorage"] = plan.blob
+
+
+def blob_connection_string(port: int) -> str:
+    """What clients of Azurite's blob service at this port connect with."""
+    return (
         f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_ACCOUNT_KEY};"
         f"BlobEndpoint=http://{HOST}:{port}/{_ACCOUNT};"
     )
-    plan.environment["AzureWebJobsStorage"] = plan.blob
 
 
 def _hub(port: int, state: StateFolder) -> ChildSpec:

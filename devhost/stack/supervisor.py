@@ -92,14 +92,25 @@ class Supervisor:
             self._say(f"{child.spec.name} ended ({how}); starting it again in {delay:g} s")
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._longest_delay)
+            await self._start_again(child)
+
+    async def _start_again(self, child: Child) -> None:
+        """Whatever fails in it, for want of disk for one, is said: the child is kept all the same.
+
+        What could not start has ended, and so is started again.
+        """
+        try:
             self._watch("+", await child.start())
-            try:
-                await child.wait_ready()
-            except ChildFailed as failure:
-                self._say(str(failure))
-            else:
-                self._say(f"{child.spec.name} runs again (pid {child.pid})")
+            await child.wait_ready()
+            self._say(f"{child.spec.name} runs again (pid {child.pid})")
+        except ChildFailed as failure:
+            self._say(str(failure))
+        except OSError as error:
+            self._say(f"{child.spec.name} could not be started: {error}")
+        try:
             self._changed()
+        except OSError as error:
+            self._say(f"The new process ids could not be noted: {error}")
 
     def _watch(self, sign: str, pid: int | None) -> None:
         if self._guardian is not None and self._guardian.stdin is not None and pid is not None:

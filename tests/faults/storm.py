@@ -11,12 +11,8 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 
-import aiohttp
-from azure.servicebus.exceptions import ServiceBusError
-
 from devhost.stack.running import Stack
-from tests.integration.jobs_client import ENDED
-from tests.integration.queues_client import Producer, producer
+from tests.faults.clients import Doors, Job, Record, doors
 
 ONE_IN_TWICE = 10
 """One request in so many is sent twice, at the same time."""
@@ -53,27 +49,18 @@ class Storm:
 
     async def run(self) -> Outcome:
         began = time.monotonic()
-        headers = {"x-functions-key": self.stack.api_key}
-        timeout = aiohttp.ClientTimeout(total=20)
+        stack = self.stack
         async with (
             asyncio.timeout(GIVE_UP_SECONDS),
-            aiohttp.ClientSession(self.stack.http, headers=headers, timeout=timeout) as api,
-            producer(self.stack.service_bus) as queue,
+            doors(stack.http, stack.api_key, stack.service_bus) as clients,
         ):
             outcome = Outcome(sent=self.jobs)
             killing = asyncio.create_task(self._kill(outcome))
-            records = await asyncio.gather(
-                *(
-                    self._over_queue(queue, n)
-                    if n % 2 and self.service_bus
-                    else self._over_http(api, n)
-                    for n in range(self.jobs)
-                )
-            )
+            records = await asyncio.gather(*(self._one(clients, n) for n in range(self.jobs)))
             await killing
             outcome.statuses = Counter(record["status"] for record in records)
             outcome.ids = {record["id"] for record in records}
-            outcome.replies_of_each = Counter(map(len, queue.replies.values()))
+            outcome.replies_of_each = Counter(clients.replies().values())
         outcome.seconds = time.monotonic() - began
         return outcome
 
@@ -92,62 +79,26 @@ class Storm:
         while self.stack.pids.get(victim) in (None, pid):
             await asyncio.sleep(0.05)
 
-    def _moment(self, n: int) -> float:
-        """Seconds after the start at which the n-th request is sent."""
-        return n / self.jobs * self.kills * 1.5
-
-    async def _over_http(self, api: aiohttp.ClientSession, n: int) -> dict[str, str]:
-        await asyncio.sleep(self._moment(n))
-        key = uuid.uuid4().hex
-        copies = 2 if n % ONE_IN_TWICE == 0 else 1
-        accepted = await asyncio.gather(*(_submit(api, n, key) for _ in range(copies)))
-        assert len(set(accepted)) == 1, "one key, one job"
-        return await _ended(api, accepted[0])
-
-    async def _over_queue(self, queue: Producer, n: int) -> dict[str, str]:
-        await asyncio.sleep(self._moment(n))
-        message_id = uuid.uuid4().hex
-        for _ in range(2 if n % ONE_IN_TWICE == 1 else 1):
-            await _send(queue, n, message_id)
-        reply: dict[str, str] = await queue.reply(message_id, within=GIVE_UP_SECONDS)
-        return reply
+    async def _one(self, clients: Doors, n: int) -> Record:
+        await asyncio.sleep(n / self.jobs * self.kills * 1.5)
+        over_queue = n % 2 and self.service_bus
+        copies = 2 if n % ONE_IN_TWICE in (0, 1) else 1
+        return await (_over_queue if over_queue else _over_http)(clients, _job(n), copies)
 
 
-def _job(n: int) -> dict[str, object]:
+async def _over_http(clients: Doors, job: Job, copies: int) -> Record:
+    key = uuid.uuid4().hex
+    accepted = await asyncio.gather(*(clients.submit(job, key) for _ in range(copies)))
+    assert len(set(accepted)) == 1, "one key, one job"
+    return await clients.ended(accepted[0])
+
+
+async def _over_queue(clients: Doors, job: Job, copies: int) -> Record:
+    message_id = uuid.uuid4().hex
+    for _ in range(copies):
+        await clients.send(job, message_id)
+    return await clients.queue.reply(message_id, within=GIVE_UP_SECONDS)
+
+
+def _job(n: int) -> Job:
     return {"flow": "embed", "input": {"text": f"text {n}"}}
-
-
-async def _submit(api: aiohttp.ClientSession, n: int, key: str) -> str:
-    """Send until it is accepted, as a client with an Idempotency-Key may."""
-    while True:
-        try:
-            headers = {"Idempotency-Key": key}
-            async with api.post("/v1/jobs", json=_job(n), headers=headers) as response:
-                if response.status in (200, 202):
-                    return str((await response.json())["id"])
-                assert response.status in (429, 500, 502, 503), await response.text()
-        except (aiohttp.ClientError, TimeoutError):
-            pass
-        await asyncio.sleep(0.2)
-
-
-async def _ended(api: aiohttp.ClientSession, job_id: str) -> dict[str, str]:
-    while True:
-        try:
-            async with api.get(f"/v1/jobs/{job_id}") as response:
-                assert response.status != 404, f"{job_id} was accepted and is lost"
-                record = await response.json() if response.status == 200 else {}
-            if record.get("status") in ENDED:
-                return dict(record)
-        except (aiohttp.ClientError, TimeoutError):
-            pass
-        await asyncio.sleep(0.5)
-
-
-async def _send(queue: Producer, n: int, message_id: str) -> None:
-    while True:
-        try:
-            await queue.send(_job(n), message_id=message_id)
-            return
-        except (ServiceBusError, ValueError, OSError):
-            await asyncio.sleep(0.2)

@@ -256,7 +256,7 @@ def test_entities_are_listed_in_pages_with_their_state_when_asked_for(client):
     for key in keys:
         api(client, "POST", f"entities/counter/{key}?op=add", json=7)
     for key in keys:
-        until(lambda key=key: api(client, "GET", f"entities/counter/{key}").status_code == 200)
+        until(lambda key=key: api(client, "GET", f"entities/counter/{key}").is_success or None)
     seen, token = [], ""
     while True:
         page, token = entity_page(client, "entities/Counter", token, top=2, fetchState="true")

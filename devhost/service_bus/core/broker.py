@@ -39,11 +39,18 @@ class Counts:
 class Broker:
     """All queues and topics of one namespace. Not thread-safe."""
 
-    def __init__(self, settings: NamespaceSettings, store: Store, clock: Clock) -> None:
-        """Takes up what the store kept. `clock` tells milliseconds since the Unix epoch, UTC."""
+    def __init__(
+        self, settings: NamespaceSettings, store: Store, clock: Clock, steady: Clock
+    ) -> None:
+        """Takes up what the store kept.
+
+        `clock` tells milliseconds since the Unix epoch, UTC; it may jump. `steady` never does, and
+        counts from anywhere.
+        """
         kept = list(store.messages())
         self._store = store
-        self._shared = Shared(store, clock, 1 + max((message.id for message in kept), default=0))
+        first_id = 1 + max((message.id for message in kept), default=0)
+        self._shared = Shared(store, clock, first_id, steady)
         self._queues: dict[str, Queue] = {}
         self._topics: dict[str, Topic] = {}
         self._receive_only: set[str] = set()
@@ -54,6 +61,7 @@ class Broker:
         self._link_forwards()
         self._restore_entities()
         self._restore_messages(kept)
+        self._shared.on_jump = self._shift
 
     # Entities by their path, in any case
 
@@ -142,6 +150,12 @@ class Broker:
         """Makes it durable. Nothing may be told to a client before this returns."""
         self._store.commit()
 
+    def _shift(self, jump: Millis) -> None:
+        logger.warning("The clock jumped by %.1f s: locks last as long as before", jump / 1000)
+        self._shared.timers.shift(jump)
+        for entity in (*self._queues.values(), *self._topics.values()):
+            entity.shift(jump)
+
     # Building
 
     def _add_queue(self, name: str, settings: QueueSettings) -> Queue:
@@ -182,7 +196,7 @@ class Broker:
                 entities[path].last_sequence = last
         for path, message_id, at in self._store.seen():
             if path in entities and (duplicates := entities[path].duplicates) is not None:
-                duplicates.restore(message_id, at)
+                duplicates.restore(message_id, min(at, self._shared.clock()))
         for row in self._store.sessions():
             if isinstance(queue := self._queues.get(row.queue), SessionQueue):
                 queue.restore_session(row)

@@ -19,6 +19,12 @@ class Duplicates:
     def restore(self, message_id: str, at: Millis) -> None:
         self._seen[message_id] = at
 
+    def shift(self, jump: Millis) -> None:
+        """The clock jumped: the window stays as long as it was."""
+        self._seen = {message_id: at + jump for message_id, at in self._seen.items()}
+        for message_id, at in self._seen.items():
+            self._store.remember(self._entity, message_id, at)
+
     def is_repeat(self, message_id: str, now: Millis) -> bool:
         """Whether the id was seen within the window; remembers it when not."""
         self._forget_until(now - self._window)

@@ -89,6 +89,11 @@ class Entity(ABC):
         if message.due_at is not None:
             self._shared.timers.add(message.due_at, self, Due.SCHEDULE, message.sequence)
 
+    def shift(self, jump: Millis) -> None:
+        """The clock jumped by so much: moves the ends of all spans along."""
+        if self.duplicates is not None:
+            self.duplicates.shift(jump)
+
     # Timers
 
     def on_due(self, due: Due, key: Key) -> Millis | None:

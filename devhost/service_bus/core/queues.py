@@ -146,6 +146,10 @@ class Queue(Entity):
     def restore(self, message: Message) -> None:
         super().restore(message)
         self._used += message.size
+        if message.expires_at is not None:
+            message.expires_at = self._at_most(message.expires_at, message.ttl)
+        if message.locked_until is not None:
+            message.locked_until = self._at_most(message.locked_until, self.settings.lock_duration)
         self._watch_expiry(message)
         if message.lock is not None and self._resume(message, message.lock):
             self._locks[message.lock] = message
@@ -153,6 +157,15 @@ class Queue(Entity):
         message.lock = message.locked_until = None
         if message.state is State.ACTIVE:
             self._offer(message)
+
+    def shift(self, jump: Millis) -> None:
+        super().shift(jump)
+        for message in self.messages.values():
+            if message.locked_until is not None:
+                message.locked_until += jump
+            if message.expires_at is not None:
+                message.expires_at += jump
+            self._store.update(message)
 
     # Timers
 
@@ -308,6 +321,10 @@ class Queue(Entity):
         self._used -= message.size
 
     # Look-ups
+
+    def _at_most(self, end: Millis, span: Millis) -> Millis:
+        """The end of a span; no later than it could be, as the clock may have been set back."""
+        return min(end, self._shared.clock() + span)
 
     def _waiting(self, hold: SessionHold | None) -> Backlog:
         """Where the messages wait that a receiver may have."""

@@ -63,7 +63,13 @@ class SessionQueue(Queue):
         self._shared.now()
         return self._sessions.ids(self.messages, updated_after)
 
+    def shift(self, jump: Millis) -> None:
+        super().shift(jump)
+        self._sessions.shift(jump)
+
     def restore_session(self, row: SessionRow) -> None:
+        if row.locked_until is not None:
+            row.locked_until = self._at_most(row.locked_until, self.settings.lock_duration)
         self._sessions.restore(row)
         if row.lock is not None and row.locked_until is not None:
             self._shared.timers.add(row.locked_until, self, Due.SESSION, row.lock)

@@ -90,6 +90,13 @@ class Sessions:
         session.row.locked_until = until
         self._store.put_session(session.row)
 
+    def shift(self, jump: Millis) -> None:
+        """The clock jumped: each hold lasts as long as it would have."""
+        for session in self._locked.values():
+            if session.row.locked_until is not None:
+                session.row.locked_until += jump
+                self._store.put_session(session.row)
+
     def set_state(self, session: Session, state: bytes | None, now: Millis) -> None:
         session.row.state, session.row.updated_at = state, now
         self._store.put_session(session.row)

@@ -71,6 +71,14 @@ class Timers:
             if later is not None:
                 self.add(max(later, now + 1), entry.owner, entry.due, entry.key)
 
+    def shift(self, jump: Millis) -> None:
+        """The clock jumped: what ends a span falls due when the span is over all the same."""
+        self._heap = [
+            entry if entry.due is Due.SCHEDULE else entry._replace(at=entry.at + jump)
+            for entry in self._heap
+        ]
+        heapq.heapify(self._heap)
+
     def _sweep(self) -> None:
         self._heap = [e for e in self._heap if e.owner.is_pending(e.due, e.key)]
         heapq.heapify(self._heap)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -38,12 +39,29 @@ _GOODBYE = 1.0
 """Seconds that clients have to take their last bytes when the broker stops."""
 
 
+def wall_clock() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def steady_clock() -> int:
+    """Milliseconds since some moment."""
+    return time.monotonic_ns() // 1_000_000
+
+
 class Server:
-    def __init__(self, settings: NamespaceSettings, store: Store, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: NamespaceSettings,
+        store: Store,
+        clock: Clock = wall_clock,
+        steady: Clock = steady_clock,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock
-        self.broker = Broker(settings, store, clock)
+        self._steady = steady
+        self.broker = Broker(settings, store, clock, steady)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the server is to stop; with an exception when it cannot go on."""
         self._peers: set[Peer] = set()
@@ -145,7 +163,7 @@ class Server:
         asyncio.get_running_loop().call_later(_NEXT_TRY, self.touch)
         try:
             self._store.rollback()
-            self.broker = Broker(self._settings, self._store, self._clock)
+            self.broker = Broker(self._settings, self._store, self._clock, self._steady)
         except sqlite3.Error as unreadable:
             if not self.ended.done():
                 self.ended.set_exception(unreadable)

@@ -88,12 +88,26 @@ class Activities:
         if activity is None or activity.token != token:
             return
         activity.token = None
-        activity.lost += lost
+        if lost:
+            activity.lost_token = token
+            self._set_lost(activity, activity.lost + 1)
         limit = self._core.settings.max_deliveries
         if limit and activity.lost >= limit:
             self._fail_lost(activity)
         else:
             self._offer(activity)
+
+    def forgive(self, token: str) -> None:
+        """Its worker handed back what was taken for lost with it: it was stopped, not killed."""
+        seq = activity_of(token)
+        activity = None if seq is None else self._core.state.activities.get(seq)
+        if activity is not None and activity.lost_token == token:
+            activity.lost_token = None
+            self._set_lost(activity, activity.lost - 1)
+
+    def _set_lost(self, activity: Activity, lost: int) -> None:
+        activity.lost = lost
+        self._core.rows.set_lost(Kind.ACTIVITY, activity.seq, lost)
 
     def _fail_lost(self, activity: Activity) -> None:
         logger.warning(

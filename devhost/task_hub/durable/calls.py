@@ -27,10 +27,13 @@ class Calls:
         self._committer = committer
 
     def read(self, method: Callable[[Any], Any]) -> Unary:
-        """Answer from the database, once it holds all that was done before."""
+        """Answer from the database, once it holds all that was done before.
+
+        While it cannot be written, from the last commit: so what was accepted can be looked at.
+        """
 
         async def answer(request: Any, context: Context) -> Any:
-            await self._committer.settled()
+            await self._committer.settled_or_stuck()
             try:
                 return method(request)
             except HubError as error:

@@ -39,6 +39,7 @@ class Committer:
         self._writing: Changes | None = None
         self._scheduled = False
         self._told: dict[int, asyncio.Event] = {}
+        self._told_or_stuck: dict[int, asyncio.Event] = {}
         self._retry_seconds = FIRST_RETRY_SECONDS
         self.trouble: str | None = None
         self.failed: asyncio.Future[None] = self._loop.create_future()
@@ -49,11 +50,22 @@ class Committer:
 
     async def settled(self) -> None:
         """Wait until all that was changed before this call is durable and told."""
+        await self._wait(self._told)
+
+    async def settled_or_stuck(self) -> None:
+        """`settled`, but no longer than commits succeed.
+
+        While they fail, what was changed since is nobody's to know: the last commit is the truth.
+        """
+        if self.trouble is None:
+            await self._wait(self._told_or_stuck)
+
+    async def _wait(self, told: dict[int, asyncio.Event]) -> None:
         changes = self._journal.open or self._writing
         if changes is not None:
-            event = self._told.get(id(changes))
+            event = told.get(id(changes))
             if event is None:
-                event = self._told[id(changes)] = asyncio.Event()
+                event = told[id(changes)] = asyncio.Event()
             await event.wait()
 
     def give_up(self, error: Exception) -> None:
@@ -107,9 +119,10 @@ class Committer:
             self.trouble, self._retry_seconds = None, FIRST_RETRY_SECONDS
         self._writing = None
         self._journal.done(changes)
-        told = self._told.pop(id(changes), None)
-        if told is not None:
-            told.set()
+        for waiting in (self._told, self._told_or_stuck):
+            told = waiting.pop(id(changes), None)
+            if told is not None:
+                told.set()
         self._on_committed()
         self._order()
 
@@ -117,5 +130,8 @@ class Committer:
         if self.trouble is None:
             logger.error("The database cannot be written, trying again: %s", error)
         self.trouble = str(error)
+        for told in self._told_or_stuck.values():
+            told.set()
+        self._told_or_stuck.clear()
         self._loop.call_later(self._retry_seconds, self._orders.put, changes)
         self._retry_seconds = min(self._retry_seconds * 2, LONGEST_RETRY_SECONDS)

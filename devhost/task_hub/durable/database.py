@@ -81,5 +81,7 @@ def _lock(path: Path) -> sqlite3.Connection:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise StateDirectoryError(f"{path.parent} is in use by another task hub.") from error
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise StateDirectoryError(f"{path.parent} is in use by another task hub.") from error
+        raise StateDirectoryError(f"{path} cannot be locked: {error}") from error
     return connection

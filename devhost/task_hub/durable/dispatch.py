@@ -34,7 +34,7 @@ class Handler(Protocol):
 
 
 class Dispatcher:
-    """Ready work, workers and leases. Nothing of it is durable: a restart gives all out again."""
+    """Ready work, workers and leases. None of these is durable: a restart gives all out again."""
 
     def __init__(self, boot: int, clock: Clock, settings: HubSettings) -> None:
         self._boot = boot
@@ -98,14 +98,16 @@ class Dispatcher:
                 return lease
         return None
 
-    def abandon(self, token: str) -> None:
-        """The worker hands this work back undone."""
+    def abandon(self, token: str) -> bool:
+        """The worker hands this work back undone; False when it had been taken from it before."""
         lease = self.settle(token)
-        if lease is not None:
-            self.pauses.set(
-                self._clock.steady() + ABANDON_PAUSE_SECONDS,
-                lambda: self._handlers[lease.kind].release(lease.key, token, lost=False),
-            )
+        if lease is None:
+            return False
+        self.pauses.set(
+            self._clock.steady() + ABANDON_PAUSE_SECONDS,
+            lambda: self._handlers[lease.kind].release(lease.key, token, lost=False),
+        )
+        return True
 
     def expire(self) -> None:
         """Take back what was held for longer than its kind allows."""

@@ -139,6 +139,8 @@ class Activity:
     """A serialized ActivityRequest."""
     token: str | None = None
     lost: int = 0
+    lost_token: str | None = None
+    """Of the last delivery that was taken for lost with its worker."""
 
 
 @dataclass(frozen=True, slots=True)

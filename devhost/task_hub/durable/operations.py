@@ -125,7 +125,8 @@ class Operations:
         if entity is None or entity.token != token:
             return
         entity.token = None
-        entity.lost += lost
+        if lost:
+            self._set_lost(entity, entity.lost + 1)
         entity.operations.extendleft(reversed(entity.taken))
         entity.taken = []
         limit = self._core.settings.max_deliveries
@@ -145,7 +146,8 @@ class Operations:
             return
         now = core.clock.wall()
         taken, entity.taken = entity.taken, []
-        entity.token, entity.lost = COMMITTING, 0
+        entity.token = COMMITTING
+        self._set_lost(entity, 0)
         if response.HasField("failureDetails"):
             self._answer_all(taken[len(response.results) :], response.failureDetails)
         else:
@@ -158,6 +160,11 @@ class Operations:
         for action in response.actions:
             self._act(action)
         core.journal.after(partial(self._committed, entity))
+
+    def _set_lost(self, entity: Entity, lost: int) -> None:
+        if lost != entity.lost:
+            entity.lost = lost
+            self._core.rows.set_lost(Kind.ENTITY, entity.id, lost)
 
     def _committed(self, entity: Entity) -> None:
         entity.token = None
@@ -193,7 +200,7 @@ class Operations:
             "TaskHub.WorkerLost",
             f"{entity.lost} workers were lost while they ran entity '{entity.id}'.",
         )
-        entity.lost = 0
+        self._set_lost(entity, 0)
         runnable = self._runnable(entity)
         for operation in runnable:
             entity.operations.remove(operation)

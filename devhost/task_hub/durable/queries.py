@@ -16,7 +16,7 @@ MAX_PAGE = 1000
 
 _LIGHT = (
     "num, id, name, version, execution, status, created, updated, completed, scheduled,"
-    " parent, parent_execution, parent_task, parent_id, tags, trace, custom_status, failure"
+    " parent, parent_execution, parent_task, parent_id, tags, trace, custom_status, failure, lost"
 )
 
 
@@ -39,6 +39,7 @@ class InstanceRow:
     trace: bytes
     custom_status: str | None
     failure: bytes | None
+    lost: int
     input: str | None = None
     output: str | None = None
 

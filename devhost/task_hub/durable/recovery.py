@@ -46,9 +46,12 @@ class Recovery:
         for row in self._rows("SELECT seq, num, kind, event FROM messages ORDER BY seq"):
             self._core.state.instances[row[1]].inbox.append(Message(row[0], row[2], row[3]))
         for row in self._rows(
-            "SELECT seq, num, execution, task, name, version, request FROM activities ORDER BY seq"
+            "SELECT seq, num, execution, task, name, version, request, lost FROM activities"
+            " ORDER BY seq"
         ):
-            self._activities.admit(Activity(*row))
+            activity = Activity(*row[:7])
+            activity.lost = row[7]
+            self._activities.admit(activity)
         for row in self._rows("SELECT seq, due, num, task, entity, event FROM timers"):
             self._timers.admit(Timer(*row))
         self._load_entities()
@@ -69,6 +72,7 @@ class Recovery:
                 tags=row.tags,
                 trace=row.trace,
                 history=None,
+                lost=row.lost,
                 pressing=True,
             )
             self._instances.admit(instance)
@@ -76,11 +80,12 @@ class Recovery:
 
     def _load_entities(self) -> None:
         state = self._core.state
-        for entity_id, section, owner in self._rows(
-            "SELECT id, section, owner FROM entities WHERE section IS NOT NULL"
+        for entity_id, section, owner, lost in self._rows(
+            "SELECT id, section, owner, lost FROM entities WHERE section IS NOT NULL OR lost > 0"
         ):
-            state.entities[entity_id] = Entity(entity_id, section, owner)
-            state.instances[owner].locking = True
+            state.entities[entity_id] = Entity(entity_id, section, owner, lost=lost)
+            if owner is not None:
+                state.instances[owner].locking = True
         for entity_id, *operation in self._rows(
             "SELECT entity, seq, event, request_id, caller, execution FROM operations ORDER BY seq"
         ):

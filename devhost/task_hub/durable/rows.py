@@ -16,12 +16,19 @@ from devhost.task_hub.durable.model import (
     Timer,
 )
 from devhost.task_hub.durable.proto import pb
+from devhost.task_hub.durable.ready import Key, Kind
 
-_INSERT_INSTANCE = "INSERT INTO instances VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_INSTANCE = "INSERT INTO instances VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)"
 _FORGET = [
     f"DELETE FROM {table} WHERE num = ?"  # noqa: S608  only names from this tuple
     for table in ("instances", "history", "messages", "activities", "timers")
 ]
+
+_SET_LOST = {
+    Kind.TURN: "UPDATE instances SET lost = ? WHERE num = ?",
+    Kind.ACTIVITY: "UPDATE activities SET lost = ? WHERE seq = ?",
+    Kind.ENTITY: "UPDATE entities SET lost = ? WHERE id = ?",
+}
 
 
 class Rows:
@@ -107,7 +114,7 @@ class Rows:
         """An ended instance runs again."""
         self._write(
             "UPDATE instances SET status = ?, updated = ?, completed = NULL, output = NULL,"
-            " failure = NULL WHERE num = ?",
+            " failure = NULL, lost = 0 WHERE num = ?",
             int(Status.RUNNING),
             now,
             num,
@@ -137,11 +144,15 @@ class Rows:
         for message in messages:
             self._write("DELETE FROM messages WHERE seq = ?", message.seq)
 
+    def set_lost(self, kind: Kind, key: Key, lost: int) -> None:
+        """How many workers were lost with this work."""
+        self._write(_SET_LOST[kind], lost, key)
+
     # Activities and timers
 
     def insert_activity(self, activity: Activity) -> None:
         self._write(
-            "INSERT INTO activities VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO activities VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
             activity.seq,
             activity.num,
             activity.execution,

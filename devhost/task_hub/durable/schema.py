@@ -6,8 +6,8 @@ import sqlite3
 
 from devhost.task_hub.durable.errors import StateDirectoryError
 
-VERSION = 1
-"""Raise it with every change of the tables."""
+VERSION = 2
+"""Raise it with every change of the tables, and say in _UPGRADES how the old ones are changed."""
 
 APPLICATION_ID = 0x534C5548
 """Marks the file as a task hub's ("SLUH"), so that no other database is taken for one."""
@@ -34,7 +34,8 @@ CREATE TABLE instances (
     custom_status TEXT,
     input TEXT,
     output TEXT,
-    failure BLOB
+    failure BLOB,
+    lost INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX instances_created ON instances (created, num);
 CREATE INDEX instances_completed ON instances (completed, id) WHERE completed IS NOT NULL;
@@ -53,7 +54,8 @@ CREATE TABLE activities (
     task INTEGER NOT NULL,
     name TEXT NOT NULL,
     version TEXT,
-    request BLOB NOT NULL
+    request BLOB NOT NULL,
+    lost INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX activities_num ON activities (num);
 CREATE TABLE timers (
@@ -66,7 +68,8 @@ CREATE TABLE timers (
 );
 CREATE INDEX timers_num ON timers (num) WHERE num IS NOT NULL;
 CREATE TABLE entities (
-    id TEXT PRIMARY KEY, state TEXT, modified INTEGER NOT NULL, section TEXT, owner INTEGER
+    id TEXT PRIMARY KEY, state TEXT, modified INTEGER NOT NULL, section TEXT, owner INTEGER,
+    lost INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE operations (
     seq INTEGER PRIMARY KEY,
@@ -82,13 +85,24 @@ CREATE TABLE lock_requests (
 );
 """
 
+_UPGRADES = {
+    1: "".join(
+        f"ALTER TABLE {table} ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;"
+        for table in ("instances", "activities", "entities")
+    ),
+}
+"""What makes the tables of a version those of the next."""
+
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:
-    """Create the tables in a new database, or check those of an old one.
+    """Create the tables in a new database, or bring those of an older version up to date.
 
     Raises StateDirectoryError when another program or another version wrote the file.
     """
     application, version = _marks(connection)
+    while application == APPLICATION_ID and version in _UPGRADES:
+        _transact(connection, f"{_UPGRADES[version]} PRAGMA user_version = {version + 1};")
+        version += 1
     if (application, version) == (APPLICATION_ID, VERSION):
         return
     if application not in {0, APPLICATION_ID} or (application == 0 and _has_tables(connection)):
@@ -98,10 +112,12 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
             f"{path} has schema version {version}, this task hub writes version {VERSION}. "
             "Use the version that wrote it, or start with an empty directory."
         )
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES}"
-        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-    )
+    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+    _transact(connection, _TABLES + marks)
+
+
+def _transact(connection: sqlite3.Connection, script: str) -> None:
+    connection.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
 
 
 def _marks(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -87,7 +87,8 @@ class Service:
         done = pb.CompleteTaskResponse()
 
         def abandon(request: pb.AbandonActivityTaskRequest) -> None:
-            hub.dispatcher.abandon(request.completionToken)
+            if not hub.dispatcher.abandon(request.completionToken):
+                hub.activities.forgive(request.completionToken)
 
         return {
             "CompleteActivityTask": calls.report(hub.activities.complete, done),

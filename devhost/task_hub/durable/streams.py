@@ -59,8 +59,9 @@ class Streams:
                     ready.clear()
                     await ready.wait()
             finally:
-                dispatcher.disconnect(worker)
-                dispatcher.pump()
+                if not self._closing:  # else it is the hub that leaves: no worker is lost
+                    dispatcher.disconnect(worker)
+                    dispatcher.pump()
 
     async def history(
         self, request: pb.StreamInstanceHistoryRequest, context: Context

@@ -72,7 +72,9 @@ class Turns:
         if instance is None or instance.token != token:
             return
         instance.token = None
-        instance.lost += lost
+        if lost:
+            instance.lost += 1
+            self.core.rows.set_lost(Kind.TURN, instance.num, instance.lost)
         instance.inbox.extendleft(reversed([m for m in instance.taken if m.seq]))
         instance.taken = []
         instance.pressing = True
@@ -126,7 +128,9 @@ class Turns:
         self, instance: Instance, response: pb.OrchestratorResponse, lease: Lease
     ) -> None:
         instance.token = COMMITTING
-        instance.lost = 0
+        if instance.lost:
+            instance.lost = 0
+            self.core.rows.set_lost(Kind.TURN, instance.num, 0)
         now = self.core.clock.steady()
         instance.last_turn = now - lease.since
         if instance.first_result is not None:
