@@ -20,6 +20,7 @@ from contracts.sharing import (
 )
 from endpoints.clocks import Clocks
 from endpoints.deployment import Deployment
+from endpoints.retry_after import LONGEST
 from endpoints.routing.standing import FAILURES, Standing
 
 PROVISIONAL = 10
@@ -158,10 +159,11 @@ class SharedMember:
             if breaker.until is None:
                 standing.breaker.close(self._clocks.monotonic())
             elif breaker.until > now - STALE:
-                standing.breaker.open(self._moment(breaker.until) + trial_delay)
+                standing.breaker.open(self._end_of(breaker, breaker.until) + trial_delay)
             self._breaker = _Register(standing.breaker.open_until, breaker)
         if unusable is not None and unusable.follows(self._unusable.fact):
-            standing.shun(None if unusable.until is None else self._moment(unusable.until))
+            until = unusable.until
+            standing.shun(None if until is None else self._end_of(unusable, until))
             self._unusable = _Register(standing.unusable_until, unusable)
         if shared.cooling_until is not None and shared.cooling_until > now:
             standing.cool(self._moment(shared.cooling_until))
@@ -180,9 +182,13 @@ class SharedMember:
         """There may be room now for calls that wait."""
         self._standing.released()
 
-    def _moment(self, at: datetime) -> float:
-        """A time of people's clock, on the one that never jumps."""
-        return self._clocks.monotonic() + (at - self._clocks.now()).total_seconds()
+    def _end_of(self, fact: Fact, until: datetime) -> float:
+        """When it ends; not later than it lasted when it was told, though a clock be set back."""
+        return self._moment(until, (until - fact.at).total_seconds())
+
+    def _moment(self, at: datetime, most: float = LONGEST) -> float:
+        """A time of people's clock, at most so many seconds ahead, on the one that never jumps."""
+        return self._clocks.monotonic() + min((at - self._clocks.now()).total_seconds(), most)
 
 
 def _limits(standing: Standing) -> dict[LimitName, _Limit]:

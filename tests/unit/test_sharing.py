@@ -124,6 +124,18 @@ async def test_a_cooldown_is_kept_by_all():
     assert b.state == "ready"
 
 
+async def test_a_clock_that_is_set_back_keeps_nothing_shut_for_longer():
+    group = Group("one", "two")
+    one, two = group.workers
+    await fails(one)
+    group.exchange(one)
+    group.clock.jump(-3600)
+    group.exchange(two)
+    assert two.state == "open"
+    group.clock.advance(15)  # the probe interval, and a place in the line
+    assert two.state == "half_open"
+
+
 async def test_what_is_unusable_is_passed_over_by_all_until_it_answers_one():
     group = Group("a", "b")
     a, b = group.workers
