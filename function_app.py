@@ -4,8 +4,8 @@ import azure.durable_functions as df
 import azure.functions as func
 
 import wiring
+from activities import announce_batch, cancel_calls, publish_reply, run_job
 from activities import batches as batch_steps
-from activities import cancel_calls, publish_reply, run_job
 from orchestrators import batch, job, rollout, standing
 from triggers import comparisons, deployments, jobs, operations, rollouts, service_bus
 from triggers.openai import batches, files, models, realtime
@@ -28,6 +28,7 @@ for module in (
     rollout,
     batch,
     batch_steps,
+    announce_batch,
     run_job,
     publish_reply,
     cancel_calls,

@@ -11,6 +11,7 @@ from contracts.batches import BatchTicket, CommitTicket, SliceTicket
 from contracts.names import (
     COMMIT_BATCH_ACTIVITY,
     HUB_BINDING,
+    RELEASE_BATCH_ACTIVITY,
     RUN_SLICE_ACTIVITY,
     STOP_BATCH_ACTIVITY,
     VALIDATE_BATCH_ACTIVITY,
@@ -48,3 +49,9 @@ async def commit_batch(ticket: Any) -> dict[str, Any]:
     """CommitTicket in, BatchObject out."""
     ended = await wiring.parts().batches.commit(CommitTicket.model_validate(ticket))
     return ended.model_dump(mode="json")
+
+
+@bp.activity_trigger(input_name="ticket", activity=RELEASE_BATCH_ACTIVITY)
+async def release_batch(ticket: Any) -> None:
+    """BatchTicket in."""
+    await wiring.parts().batches.release(BatchTicket.model_validate(ticket))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from contracts.batches import BatchLine, TokenCounts
-from contracts.calls import CallScope, JsonObject, ModelAnswer, ModelCall, Task
-from contracts.errors import InvalidRequest
+from contracts.calls import Attempt, CallScope, JsonObject, ModelAnswer, ModelCall, Task
+from contracts.errors import FlowFailed
 from contracts.flows import FlowRun
 from contracts.jobs import JobRequest
 from endpoints import Endpoints
@@ -26,56 +28,58 @@ _TASKS = {
 class Answer:
     body: JsonValue
     request_id: str
-    tokens: TokenCounts
+    flow_usage: TokenCounts | None = None
+    """Of a flow's calls."""
 
 
 type Call = Callable[[BatchLine, CallScope], Awaitable[Answer]]
 """Makes a line's request. Raises what `Endpoints.invoke` and flows raise."""
 
 
-def caller(endpoint: str, endpoints: Endpoints, flows: Flows) -> Call:
-    """How the lines of a batch for this endpoint are made."""
-    if endpoint not in _TASKS:
-        return _job(endpoints, flows)
+def model_caller(endpoint: str, endpoints: Endpoints) -> Call:
+    """How the lines of a batch for one of the OpenAI API's endpoints are made."""
     task = _TASKS[endpoint]
 
     async def call(line: BatchLine, scope: CallScope) -> Answer:
         payload: JsonObject = {name: value for name, value in line.body.items() if name != "model"}
         answer = await endpoints.invoke(ModelCall(str(line.body["model"]), task, payload), scope)
-        return Answer(answer.body, answer.attempt.request_id, _tokens(scope))
+        return Answer(answer.body, answer.attempt.request_id)
 
     return call
 
 
-def _job(endpoints: Endpoints, flows: Flows) -> Call:
+def flow_caller(endpoints: Endpoints, flows: Flows, longest: timedelta) -> Call:
+    """How the lines of a batch of jobs are made; `longest` is what a flow may take."""
+
     async def call(line: BatchLine, scope: CallScope) -> Answer:
-        request = job_request(line)
+        request = JobRequest.model_validate(line.body)
         flow = flows.check(request.flow, request.input, request.model)
-        scope.execution = request.execution
         # What a model works on beyond this run is found again by the job's id.
         scope.job_id = f"{scope.job_id}/{line.custom_id}"
+        if any(handle.open for handle in scope.handles.values()):
+            await endpoints.look(scope.handles)
 
         async def invoke(call: ModelCall) -> ModelAnswer:
             return await endpoints.invoke(call, scope)
 
-        body = await flow.run(request.input, FlowRun(invoke=invoke, model=request.model))
+        try:
+            async with asyncio.timeout(longest.total_seconds()):
+                body = await flow.run(request.input, FlowRun(invoke=invoke, model=request.model))
+        except TimeoutError:
+            raise FlowFailed(
+                f"The flow ran longer than {longest.total_seconds():.0f} seconds, which this"
+                " service allows."
+            ) from None
         request_id = scope.attempts[-1].request_id if scope.attempts else scope.job_id
-        return Answer(body, request_id, _tokens(scope))
+        return Answer(body, request_id, _usage(scope.attempts))
 
     return call
 
 
-def job_request(line: BatchLine) -> JobRequest:
-    """A line's body as a job. Raises InvalidRequest."""
-    try:
-        return JobRequest.model_validate(line.body)
-    except ValidationError as error:
-        field = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
-        raise InvalidRequest(f"`body.{field}` is not as a job has it.") from None
-
-
-def _tokens(scope: CallScope) -> TokenCounts:
-    return TokenCounts(
-        input_tokens=sum(attempt.usage.input_tokens for attempt in scope.attempts),
-        output_tokens=sum(attempt.usage.output_tokens for attempt in scope.attempts),
+def _usage(attempts: list[Attempt]) -> TokenCounts:
+    used = TokenCounts(
+        input_tokens=sum(attempt.usage.input_tokens for attempt in attempts),
+        output_tokens=sum(attempt.usage.output_tokens for attempt in attempts),
     )
+    used.total_tokens = used.input_tokens + used.output_tokens
+    return used

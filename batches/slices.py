@@ -11,30 +11,43 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from batches import results
 from batches.calls import Call
 from batches.checkpoint import Checkpoint
-from batches.results import Ended
+from batches.part_writer import Overtaken
+from batches.results import Kept, Left
 from contracts.batches import BatchLine, SliceOutcome
 from contracts.calls import CallScope
 from contracts.errors import CallPending, DependencyUnavailable, NoCapacity, Retry, SluiceError
+from contracts.names import MOST_STARTS
 from contracts.states import Priority
 
 AT_ONCE = 160
 """Lines of a slice under way or waiting for a deployment."""
 PATIENCE_SECONDS = 30.0
+GATHER_SECONDS = 0.05
+"""For lines to come together: an append costs the same for many as for one."""
 LOOK_EVERY_SECONDS = 1.0
 """How often a slice looks whether its batch is to stop."""
 GRACE_SECONDS = 4.0
 """For the lines under way when it is."""
-FEWEST_FOR_A_SHARE = 100
-"""Lines that have ended, before the share of failed ones says anything."""
-
+MOST_TRIES = 6
+"""Of a line that fails for now; waits for capacity are unlimited."""
+LONGEST_SECONDS = 600.0
+"""Of a run, after which no line is begun: the host ends what runs for longer than 30 minutes, and
+the worker with it."""
+WRITE_PAUSES = (0.5, 1.0, 2.0)
+"""Before writing is tried again: what is to be written was paid for."""
+FIRST_JUDGED = 100
+"""Failed lines of a slice after which the whole batch is looked at, though its time is not come."""
 
 FAULT = "A fault in the service. It was logged; send the line again, and tell the operator."
+DIED = "The service's worker died while this line ran, and had before: it is not run again."
 
 _log = logging.getLogger("sluice.batches")
 
@@ -49,11 +62,10 @@ class SliceRun:
     checkpoint: Checkpoint
     stopped: Callable[[], Awaitable[bool]]
     """Whether the batch is to stop."""
-    hopeless: Callable[[], Awaitable[None]]
-    """Called when too large a share of the lines has failed."""
-    max_failed_share: float | None = None
-    last_round: bool = False
-    """Lines that still fail for now are written as failed."""
+    judge: Callable[[], Awaitable[None]] | None = None
+    """Called now and then while lines fail: to stop the batch when too many have."""
+    one_model: bool = True
+    """Where one line finds no capacity, no other will."""
 
 
 async def carry(run: SliceRun, lines: Iterable[BatchLine]) -> SliceOutcome:
@@ -62,124 +74,194 @@ async def carry(run: SliceRun, lines: Iterable[BatchLine]) -> SliceOutcome:
     Raises DependencyUnavailable when storage cannot be used, and Overtaken: started anew, the
     slice goes on where it was.
     """
-    done = await run.checkpoint.read()
-    runner = _Runner(run, [line for line in lines if line.custom_id not in done])
-    try:
-        async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(runner.work()) for _ in range(min(AT_ONCE, runner.to_do))]
-            helpers = [group.create_task(runner.write()), group.create_task(runner.watch(workers))]
-            await asyncio.wait(workers) if workers else None
-            for helper in helpers:
-                helper.cancel()
-    except* SluiceError as errors:
-        raise errors.exceptions[0] from None
-    await run.checkpoint.describe()
+    if await run.stopped():
+        return SliceOutcome(stopped=True)
+    ended = await run.checkpoint.read()
+    runner = _Runner(run, [line for line in lines if line.custom_id not in ended])
+    await runner.run()
+    await run.checkpoint.close()
     return runner.outcome()
 
 
 class _Runner:
     def __init__(self, run: SliceRun, lines: list[BatchLine]) -> None:
         self._run = run
+        self._checkpoint = run.checkpoint
+        self._ended_before = run.checkpoint.ended
         self._lines = lines[::-1]
         """Still to be begun, the next one last."""
         self._left = 0
+        """Begun, and to be run again."""
         self._stopped = False
+        self._full = False
+        """No line is begun until a deployment has room again."""
         self._resume_at: datetime | None = None
-        """When a deployment has room again: till then no line is begun."""
-        self._look_at: datetime | None = None
-        """When a model may have ended what it works on beyond this run."""
-        self._ready: list[tuple[Ended, asyncio.Future[None]]] = []
+        self._scopes: dict[asyncio.Task[Any] | None, CallScope] = {}
+        """Of the lines that workers run now."""
+        self._over_at = asyncio.get_running_loop().time() + LONGEST_SECONDS
+        self._alone = run.checkpoint.starts > MOST_STARTS
+        """Lines run one by one, to find the one that ends its worker."""
+        self._ready: list[tuple[Kept, asyncio.Future[None]]] = []
         self._some_ready = asyncio.Event()
-        self._hopeless = False
-
-    @property
-    def to_do(self) -> int:
-        return len(self._lines)
+        self._no_more = False
+        self._judged_at = FIRST_JUDGED
 
     def outcome(self) -> SliceOutcome:
         return SliceOutcome(
+            ended=self._checkpoint.ended - self._ended_before,
             remaining=len(self._lines) + self._left,
             stopped=self._stopped,
-            resume_at=self._resume_at or self._look_at,
+            resume_at=self._resume_at,
         )
 
-    async def work(self) -> None:
+    async def run(self) -> None:
+        if not self._lines:
+            return
+        if self._alone:
+            _log.error(
+                "batch %s: a slice was started %d times and no line ended: they run one by one",
+                self._run.batch_id,
+                self._checkpoint.starts,
+            )
+        at_once = 1 if self._alone else min(AT_ONCE, len(self._lines))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write())
+                workers = [group.create_task(self._work()) for _ in range(at_once)]
+                watching = group.create_task(self._watch(workers))
+                await asyncio.wait(workers)
+                watching.cancel()
+                self._no_more = True
+                self._some_ready.set()
+        except* SluiceError as errors:
+            raise errors.exceptions[0] from None
+
+    # Lines.
+
+    async def _work(self) -> None:
         """Run one line after the other."""
-        while self._lines and not self._stopped and self._resume_at is None:
-            line = self._lines.pop()
-            ended = await self._end(line)
-            if ended is None:
+        while (line := self._next()) is not None:
+            kept = await self._end(line)
+            if kept is None or kept.kind == "left":
                 self._left += 1
-            else:
-                await self._keep(ended)
+            if kept is not None:
+                await self._keep(kept)
 
-    async def write(self) -> None:
-        """Append what is ready, again and again."""
-        while True:
-            await self._some_ready.wait()
-            self._some_ready.clear()
-            ready, self._ready = self._ready, []
-            await self._run.checkpoint.write([ended for ended, _ in ready])
-            for _, kept in ready:
-                if not kept.done():
-                    kept.set_result(None)
-            await self._judge()
+    def _next(self) -> BatchLine | None:
+        if not self._lines or self._stopped or self._full:
+            return None
+        if asyncio.get_running_loop().time() >= self._over_at:
+            self._resume(datetime.now(UTC))
+            return None
+        return self._lines.pop()
 
-    async def watch(self, workers: list[asyncio.Task[None]]) -> None:
-        """Stop when the batch is to stop, at first gently."""
-        while True:
-            if await self._run.stopped():
-                break
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
-        self._stopped = True
-        await asyncio.sleep(GRACE_SECONDS)
-        for worker in workers:
-            worker.cancel()
-
-    async def _keep(self, ended: Ended) -> None:
-        kept = asyncio.get_running_loop().create_future()
-        self._ready.append((ended, kept))
-        self._some_ready.set()
-        await kept
-
-    async def _end(self, line: BatchLine) -> Ended | None:
-        """What the line came to; None when it is to be run again."""
+    async def _end(self, line: BatchLine) -> Kept | None:
+        """What is kept of the line; None when it is to be run again as it was."""
         run = self._run
+        before = self._checkpoint.left.get(line.custom_id, Left())
         scope = CallScope(
             job_id=run.batch_id,
             tenant=run.tenant,
             priority=Priority.BATCH,
+            batch_id=run.batch_id,
             patience=PATIENCE_SECONDS,
+            handles=before.handles,
         )
+        self._scopes[asyncio.current_task()] = scope
         try:
+            if self._checkpoint.ended_its_worker(line.custom_id):
+                raise SluiceError(DIED)
+            if self._alone:
+                await self._checkpoint.begin_alone(line.custom_id)
             answer = await run.call(line, scope)
-        except DependencyUnavailable:
-            raise
         except NoCapacity as error:
-            self._resume_at = max(self._resume_at or error.retry_at, error.retry_at)
+            self._full = run.one_model
+            self._resume(error.retry_at)
             return None
         except CallPending as error:
-            self._look_at = max(self._look_at or error.check_at, error.check_at)
-            return None
+            self._resume(error.check_at)
+            return results.left(line.custom_id, before)
         except SluiceError as error:
-            if error.retry is not Retry.NEVER and not run.last_round:
-                return None
-            return results.refused(run.batch_id, line.custom_id, error)
+            return self._failed(line, before, error)
         except Exception as error:  # noqa: BLE001 - one line's fault must not end the others
             # Without the error's text, which may quote the line.
             frames = "".join(traceback.format_tb(error.__traceback__))
             _log.error("batch %s: unexpected %s\n%s", run.batch_id, type(error).__name__, frames)
             return results.refused(run.batch_id, line.custom_id, SluiceError(FAULT))
         return results.answered(
-            run.batch_id, line.custom_id, answer.request_id, answer.body, answer.tokens
+            run.batch_id, line.custom_id, answer.request_id, answer.body, answer.flow_usage
         )
 
-    async def _judge(self) -> None:
-        """Whether so many lines have failed that the others had better not be paid for."""
-        run, checkpoint = self._run, self._run.checkpoint
-        ended = checkpoint.completed + checkpoint.failed
-        if self._hopeless or run.max_failed_share is None or ended < FEWEST_FOR_A_SHARE:
+    def _failed(self, line: BatchLine, before: Left, error: SluiceError) -> Kept:
+        if isinstance(error, Overtaken):
+            raise error
+        before.tries += 1
+        if error.retry is Retry.NEVER or before.tries >= MOST_TRIES:
+            return results.refused(self._run.batch_id, line.custom_id, error)
+        return results.left(line.custom_id, before)
+
+    def _resume(self, at: datetime) -> None:
+        """The slice is to be run again, at the first of the times that lines name."""
+        self._resume_at = min(self._resume_at or at, at)
+
+    async def _watch(self, workers: list[asyncio.Task[None]]) -> None:
+        """Stop when the batch is to stop: no line begins, and those under way have a moment."""
+        while not self._stopped:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            with suppress(DependencyUnavailable):  # a look that fails is made again
+                self._stopped = await self._run.stopped()
+        for worker, scope in self._scopes.items():
+            if worker is not None and scope.waiting:
+                worker.cancel()
+        await asyncio.sleep(GRACE_SECONDS)
+        for worker in workers:
+            worker.cancel()
+
+    # What they came to.
+
+    async def _keep(self, kept: Kept) -> None:
+        done = asyncio.get_running_loop().create_future()
+        self._ready.append((kept, done))
+        self._some_ready.set()
+        await done
+
+    async def _write(self) -> None:
+        """Keep what is ready, again and again, until there will be no more."""
+        while not (self._no_more and not self._ready):
+            await self._some_ready.wait()
+            if not self._no_more:
+                await asyncio.sleep(GATHER_SECONDS)
+            self._some_ready.clear()
+            ready, self._ready = self._ready, []
+            self._checkpoint.add(kept for kept, _ in ready)
+            await self._flush()
+            await self._note()
+            for _, done in ready:
+                if not done.done():
+                    done.set_result(None)
+
+    async def _flush(self) -> None:
+        for pause in WRITE_PAUSES:
+            try:
+                return await self._checkpoint.flush()
+            except Overtaken:
+                raise
+            except DependencyUnavailable:
+                await asyncio.sleep(pause)
+        return await self._checkpoint.flush()
+
+    async def _note(self) -> None:
+        """Show the progress, and have it judged."""
+        judge = self._run.judge
+        failing = judge is not None and self._checkpoint.failed >= self._judged_at
+        if not failing and not self._checkpoint.note_due:
             return
-        if checkpoint.failed / ended >= run.max_failed_share:
-            self._hopeless = True
-            await run.hopeless()
+        try:
+            await self._checkpoint.put_note()
+            if judge is not None and self._checkpoint.failed:
+                self._judged_at = max(self._judged_at, 2 * self._checkpoint.failed)
+                await judge()
+        except Overtaken:
+            raise
+        except DependencyUnavailable:
+            pass  # the next note tells more

@@ -8,12 +8,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 from contracts.calls import JsonObject
+from contracts.jobs import ReplyAddress
 
 Endpoint = Literal["/v1/chat/completions", "/v1/embeddings", "/v1/responses", "/v1/jobs"]
 """`/v1/jobs` is this service's own: each line is a job, for any flow."""
+
+JOBS_ENDPOINT: Endpoint = "/v1/jobs"
 
 BatchStatus = Literal[
     "validating",
@@ -90,6 +100,46 @@ class BatchRequest(BaseModel):
     )
 
 
+class HandedBatch(BaseModel):
+    """What a Service Bus message has as its `batch`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input_blob: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="URL of a blob of the container for inputs.",
+    )
+    input_file_id: str | None = Field(default=None, min_length=1, max_length=128)
+    endpoint: Endpoint | None = Field(
+        default=None, description="By default the `url` of the first line."
+    )
+    completion_window: Literal["24h"] = "24h"
+    metadata: dict[_Key, _Value] | None = Field(default=None, max_length=16)
+    max_failed_share: float | None = Field(default=None, gt=0, le=1)
+    reply_to: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=260,
+        description="Queue on which its end is announced.",
+    )
+
+    @model_validator(mode="after")
+    def _one_input(self) -> HandedBatch:
+        if (self.input_blob is None) == (self.input_file_id is None):
+            raise ValueError("either input_blob or input_file_id")
+        return self
+
+
+class BatchMessage(BaseModel):
+    """A Service Bus message that asks for a batch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    batch: HandedBatch
+
+
 class LineProblem(BaseModel):
     """What is wrong with a line of the input file, or with the file."""
 
@@ -127,14 +177,40 @@ class RequestCounts(BaseModel):
         )
 
 
+class InputTokensDetails(BaseModel):
+    """Input tokens, by kind."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cached_tokens: int = 0
+
+
+class OutputTokensDetails(BaseModel):
+    """Output tokens, by kind."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reasoning_tokens: int = 0
+
+
 class TokenCounts(BaseModel):
-    """Tokens of all answered lines."""
+    """Tokens of answered lines, as the models reported them."""
 
     model_config = ConfigDict(extra="forbid")
 
     input_tokens: int = 0
+    input_tokens_details: InputTokensDetails = InputTokensDetails()
     output_tokens: int = 0
+    output_tokens_details: OutputTokensDetails = OutputTokensDetails()
     total_tokens: int = 0
+
+    def add(self, other: TokenCounts) -> None:
+        """Count another's tokens in."""
+        self.input_tokens += other.input_tokens
+        self.input_tokens_details.cached_tokens += other.input_tokens_details.cached_tokens
+        self.output_tokens += other.output_tokens
+        self.output_tokens_details.reasoning_tokens += other.output_tokens_details.reasoning_tokens
+        self.total_tokens += other.total_tokens
 
 
 class BatchObject(BaseModel):
@@ -200,6 +276,8 @@ class LineResponse(BaseModel):
     status_code: int
     request_id: str
     body: JsonValue
+    usage: TokenCounts | None = Field(default=None, exclude_if=lambda usage: usage is None)
+    """What a flow's model calls used. A model's own answer tells it in its body."""
 
 
 class LineError(BaseModel):
@@ -225,6 +303,15 @@ class OutputLine(BaseModel):
 # What passes between the steps of a batch. History carries these: they stay small.
 
 
+class InputBlob(BaseModel):
+    """A blob of the container for inputs, as it was when the batch was accepted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    etag: str
+
+
 class AcceptedBatch(BaseModel):
     """A batch as it was accepted, kept in storage."""
 
@@ -235,8 +322,10 @@ class AcceptedBatch(BaseModel):
     request: BatchRequest
     created_at: datetime
     expires_at: datetime
-    reply: str | None = None
-    """The queue that is told of its end."""
+    input_blob: InputBlob | None = None
+    """What becomes the input file, before anything else is done."""
+    reply: ReplyAddress | None = None
+    """Where its end is announced."""
 
 
 class BatchTicket(BaseModel):
@@ -247,6 +336,8 @@ class BatchTicket(BaseModel):
     id: str
     tenant: str
     expires_at: datetime
+    announce: bool = False
+    """Whether its end is announced on a queue."""
 
 
 class LaneTicket(BaseModel):
@@ -260,7 +351,7 @@ class LaneTicket(BaseModel):
     lanes: int
     slices: int
     round: int = 0
-    """How often lines of that slice were left for later because they had failed."""
+    """How often the slice was run again after a back-off."""
 
 
 class BatchTimes(BaseModel):
@@ -325,8 +416,6 @@ class SliceTicket(BaseModel):
 
     batch: BatchTicket
     index: int
-    last_round: bool = False
-    """Lines that fail for now are written as failed, not left for another round."""
 
 
 class SliceOutcome(BaseModel):
@@ -334,9 +423,11 @@ class SliceOutcome(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    ended: int = 0
+    """Lines that have ended in this run."""
     remaining: int = 0
     """Lines that are to be run again."""
     stopped: bool = False
     """The batch was stopped: nothing of it is to be run again."""
     resume_at: datetime | None = None
-    """When to run it again, where a deployment said so; else after a back-off."""
+    """When to run it again, where that is known; else after a back-off."""

@@ -151,6 +151,8 @@ class CallScope:
     tenant: str
     execution: Execution = Execution.AT_LEAST_ONCE
     priority: Priority = Priority.REALTIME
+    batch_id: str | None = None
+    """Of the batch that the call is part of: while calls wait, batches of a tenant take turns."""
     deadline: datetime | None = None
     """Aware, UTC. No attempt is begun after it and none lasts beyond it."""
     patience: float = 0.0
@@ -165,6 +167,8 @@ class CallScope:
     """Of the one call that this scope is for, where its model takes longer than a step."""
     seen: dict[str, int] = field(default_factory=dict)
     """How often a call of the same content has been made in this step."""
+    waiting: bool = False
+    """Whether a call waits for a deployment to have room: nothing is lost when it is ended now."""
 
 
 type Invoke = Callable[[ModelCall], Awaitable[ModelAnswer]]

@@ -124,11 +124,11 @@ class ReplyAddress(BaseModel):
 
 
 class Rejection(BaseModel):
-    """The reply to a message that can never be a job."""
+    """The reply to a message that can never be a job or a batch."""
 
     model_config = ConfigDict(extra="forbid")
 
-    object: Literal["job"] = "job"
+    object: Literal["job", "batch"] = "job"
     status: Literal["rejected"] = "rejected"
     error: Problem
 

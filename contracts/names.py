@@ -31,8 +31,14 @@ VALIDATE_BATCH_ACTIVITY = "validate_batch"
 RUN_SLICE_ACTIVITY = "run_slice"
 STOP_BATCH_ACTIVITY = "stop_batch"
 COMMIT_BATCH_ACTIVITY = "commit_batch"
+RELEASE_BATCH_ACTIVITY = "release_batch"
+ANNOUNCE_BATCH_ACTIVITY = "announce_batch"
 MOST_LANES = 8
 """Slices of one batch that run at a time."""
+
+BATCH_INPUTS = "SLUICE_BATCH_INPUTS"
+"""The app setting of the blob container into which others put the inputs of batches."""
+DEFAULT_BATCH_INPUTS = "batch-inputs"
 
 SERVICE_BUS_CONNECTION = "ServiceBusConnection"
 """The app setting of the namespace: a connection string, or NAME__fullyQualifiedNamespace."""

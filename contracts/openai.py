@@ -5,11 +5,14 @@ What is not named here passes through as it is: https://platform.openai.com/docs
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from contracts.calls import JsonObject
+from contracts.errors import SluiceError
+from contracts.problems import Problem
 
 
 class _Request(BaseModel):
@@ -21,10 +24,13 @@ class _Request(BaseModel):
         description="A model of this service (`GET /v1/models`); `model@version` pins a version.",
     )
     stream: bool | None = None
+    background: bool | None = Field(
+        default=None, description="Answer 202 with a job at once, instead of the model's answer."
+    )
 
     def payload(self) -> JsonObject:
         """The body as it came, without what this app has taken out of it."""
-        return self.model_dump(exclude_unset=True, exclude={"model", "stream"})
+        return self.model_dump(exclude_unset=True, exclude={"model", "stream", "background"})
 
 
 class ChatCompletionRequest(_Request):
@@ -78,3 +84,28 @@ class ErrorBody(BaseModel):
     """An OpenAI error object."""
 
     error: ErrorDetails
+
+
+def error_body(error: SluiceError) -> ErrorBody:
+    """The error object; its `param` names the first field that is wrong."""
+    return problem_body(error.problem())
+
+
+def problem_body(problem: Problem) -> ErrorBody:
+    """As `error_body`, of an error that was kept."""
+    return ErrorBody(
+        error=ErrorDetails(
+            message=problem.detail,
+            type=_type(problem.status),
+            param=problem.errors[0].field if problem.errors else None,
+            code=problem.code,
+        )
+    )
+
+
+def _type(status: int) -> str:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "rate_limit_error"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "server_error"
+    return "invalid_request_error"

@@ -144,6 +144,7 @@ class RolloutTicket(BaseModel):
     marks: dict[str, Counts] = {}
     """The deployments' totals from which they are judged now."""
     marked_at: datetime | None = None
+    """When these were read; None while the step's weights are on their way."""
     baseline: Counts | None = None
     """How the others did when they were last judged."""
     passed: bool = False

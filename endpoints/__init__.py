@@ -8,6 +8,7 @@
     routing/      which deployment takes a call, and when
     deployment    one deployment asked once: credential, request, verdict, the attempt's record
     status        a deployment as an operator sees it
+    sharing       what this worker tells others of a model, and takes from them
     long_calls    models whose calls outlast a step; `long_running` carries one on, `looks` reads
     endings       the one error that sums up a call that nobody answered
     protocols/    how each kind of deployment is spoken to

@@ -99,6 +99,12 @@ class Model:
             raise DeadlineExceeded("The deadline passed before the model answered.")
         raise tally.error()
 
+    async def _take(self, visit: Visit[Deployment], scope: CallScope) -> Taken[Deployment] | None:
+        scope.waiting = True
+        taken = await self.pool.take(visit)
+        scope.waiting = False
+        return taken
+
     async def aclose(self) -> None:
         if self._mirror is not None:
             await self._mirror.aclose()

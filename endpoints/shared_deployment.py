@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil
 
 from contracts.sharing import (
     Counts,
@@ -14,17 +12,15 @@ from contracts.sharing import (
     Fact,
     Holding,
     LimitName,
-    LimitUse,
     SharedDeployment,
     latency_bin,
 )
 from endpoints.clocks import Clocks
 from endpoints.deployment import Deployment
 from endpoints.retry_after import LONGEST
-from endpoints.routing.standing import FAILURES, Standing
+from endpoints.routing.standing import FAILURES
+from endpoints.shared_limits import shared_limits
 
-PROVISIONAL = 10
-"""Until others are known to have left more, one part in so many of each limit is used."""
 STALE = timedelta(minutes=1)
 """Past so long, that others left a deployment alone once is no reason to be careful with it."""
 NEWS_SECONDS = 0.5
@@ -50,22 +46,6 @@ class _Register:
         return True
 
 
-@dataclass(slots=True)
-class _Limit:
-    whole: int
-    amount: int
-    """This worker's share."""
-    used: Callable[[float], float]
-    share: Callable[[int], None]
-
-    def keep_to(self, amount: int) -> None:
-        self.amount = amount
-        self.share(amount)
-
-    def use(self, now: float) -> LimitUse:
-        return LimitUse(whole=self.whole, in_use=max(self.amount, ceil(self.used(now))))
-
-
 class SharedMember:
     """A deployment among workers."""
 
@@ -78,7 +58,7 @@ class SharedMember:
         self._breaker = _Register()
         self._unusable = _Register()
         self._cooling = 0.0
-        self._limits = _limits(deployment.standing)
+        self._limits = shared_limits(deployment.standing)
         self._told: Counter[str] = Counter()
         self._telling: Counter[str] = Counter()
 
@@ -96,10 +76,15 @@ class SharedMember:
     def in_flight(self) -> int:
         return self._standing.calls_at_once.in_flight
 
-    def be_careful(self) -> None:
-        """Use no more of each limit than what a worker begins with."""
+    def hold_back(self) -> None:
+        """Use nothing of any limit: the others will be heard in a moment."""
         for limit in self._limits.values():
-            limit.keep_to(min(limit.amount, max(1, limit.whole // PROVISIONAL)))
+            limit.hold_back()
+
+    def go_alone(self) -> None:
+        """Use a small part of each limit, without having heard what the others use."""
+        for limit in self._limits.values():
+            limit.go_alone()
 
     # What is told.
 
@@ -189,19 +174,3 @@ class SharedMember:
     def _moment(self, at: datetime, most: float = LONGEST) -> float:
         """A time of people's clock, at most so many seconds ahead, on the one that never jumps."""
         return self._clocks.monotonic() + min((at - self._clocks.now()).total_seconds(), most)
-
-
-def _limits(standing: Standing) -> dict[LimitName, _Limit]:
-    limits: dict[LimitName, _Limit] = {}
-    calls = standing.calls_at_once
-    if calls.cap is not None:
-        limits["slots"] = _Limit(calls.cap, calls.cap, lambda _: calls.in_flight, calls.share)
-    if standing.requests is not None:
-        rate = standing.requests
-        whole = int(rate.per_minute)
-        limits["requests"] = _Limit(whole, whole, rate.used, rate.share)
-    if standing.tokens is not None:
-        rate = standing.tokens
-        whole = int(rate.per_minute)
-        limits["tokens"] = _Limit(whole, whole, rate.used, rate.share)
-    return limits

@@ -22,6 +22,8 @@ from endpoints.shared_deployment import SharedMember
 
 USED_SECONDS = 60.0
 """A model that was used in so many seconds is kept up to date."""
+UNHEARD_SECONDS = 2.0
+"""How long limited deployments take no call before a worker goes on alone."""
 TRIAL_SPACING = 2.0
 """Seconds between the workers' trials of a deployment that failed: as long as it takes until all
 know how the one before ended."""
@@ -41,7 +43,7 @@ class Due(Enum):
 
 
 class Sharing:
-    """Of one model. Until it is heard of by others, it takes a small part of each limit."""
+    """Of one model."""
 
     def __init__(self, model: Model, clocks: Clocks, worker: str) -> None:
         self._model = model
@@ -57,27 +59,33 @@ class Sharing:
         self._unread: dict[int, float] = {}
         """When the reports were made whose grants have not been read."""
         self._lease_until: float | None = None
-        limited = any(member.limited for member in self._members.values())
+        self._unheard_since: float | None = None
+        """Since when it has been used, or is to be, without a share that the others know of."""
+        self._alone = True
         now = clocks.monotonic()
-        self._used_at = now if limited else now - USED_SECONDS
-        """Of a limited model the worker's share is asked for before anyone needs it."""
+        self._used_at = now - USED_SECONDS
         self._demand = _Demand(now)
         self._calls = 0
         self._news = False
         for member in self._members.values():
-            member.be_careful()
+            member.go_alone()
+
+    def greet(self) -> None:
+        """An exchange begins. A share is asked for before anyone needs it, and waited for."""
+        if any(member.limited for member in self._members.values()):
+            self._used_at = self._clocks.monotonic()
+            self._hold_back()
 
     def look(self) -> Due:
         """Note what has happened since the last look; often."""
         now = self._clocks.monotonic()
         if self._lease_until is not None and now >= self._lease_until:
-            self._lease_until = None
-            for member in self._members.values():
-                member.be_careful()
+            self._hold_back()
         calls = self._turned_to()
         if calls != self._calls or self._busy():
             self._calls = calls
             self._used_at = now
+        self._wait_to_be_heard(now)
         self._notice()
         if self._news:
             return Due.AT_ONCE
@@ -120,6 +128,25 @@ class Sharing:
             member.take(known, self._trial_delay(known.breaker, shared))
             member.released()
 
+    def _hold_back(self) -> None:
+        self._lease_until = None
+        self._unheard_since = None
+        self._alone = False
+        for member in self._members.values():
+            member.hold_back()
+
+    def _wait_to_be_heard(self, now: float) -> None:
+        """Not for long: who cannot be heard has to do without the others."""
+        if self._alone or self._lease_until is not None or now - self._used_at >= USED_SECONDS:
+            return
+        if self._unheard_since is None:
+            self._unheard_since = now
+        elif now - self._unheard_since >= UNHEARD_SECONDS:
+            self._alone = True
+            for member in self._members.values():
+                member.go_alone()
+                member.released()
+
     def _notice(self) -> None:
         for member in self._members.values():
             self._news |= member.notice()
@@ -132,6 +159,8 @@ class Sharing:
             return
         self._seen = mine.number
         self._lease_until = made + LEASE_SECONDS
+        self._unheard_since = None
+        self._alone = False
         self._unread = {number: at for number, at in self._unread.items() if number > mine.number}
         for name, member in self._members.items():
             member.keep_to(mine.holdings.get(name, {}))

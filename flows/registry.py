@@ -6,6 +6,8 @@ A folder's kind is the file it has:
     prompt.yaml       semantic_kernel   a prompt in Semantic Kernel's format
     flow.dag.yaml     promptflow_dag
     flow.flex.yaml    promptflow_flex
+
+Besides them there are the flows of `flows.adapters.plain`, which every app has.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import logging
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from contracts.calls import JsonObject
@@ -24,6 +27,7 @@ from flows.adapters import direct, promptflow, semantic_kernel
 from flows.adapters.calls import check_model
 from flows.adapters.folder import BrokenFolder
 from flows.adapters.own_modules import check_names
+from flows.adapters.plain import PLAIN_FLOWS, PlainCall
 from flows.adapters.shared import Redact, Shared, unchanged
 from flows.inputs import InputCheck, schema_error
 
@@ -43,6 +47,7 @@ _NOT_FLOWS = frozenset({"adapters"})
 class _Loaded:
     flow: Flow
     check: InputCheck
+    check_model: Callable[[str | None], None]
 
 
 class Flows:
@@ -51,7 +56,7 @@ class Flows:
     def __init__(
         self, loaded: dict[str, _Loaded], broken: list[BrokenFlow], shared: Shared
     ) -> None:
-        self._loaded = loaded
+        self._loaded = loaded | _plain()
         self._shared = shared
         self.broken = broken
         self.infos: list[FlowInfo] = [item.flow.info for item in loaded.values()]
@@ -103,7 +108,7 @@ class Flows:
             )
         item = self._loaded[name]
         item.check(input)
-        check_model(item.flow.info, model)
+        item.check_model(model)
         return item.flow
 
     async def close(self) -> None:
@@ -111,7 +116,7 @@ class Flows:
         await self._shared.gateway.close()
 
     def _expected(self, name: str) -> str:
-        known = f"one of {', '.join(self._loaded) or 'none'}"
+        known = f"one of {', '.join(info.name for info in self.infos) or 'none'}"
         broken = any(flow.name == name for flow in self.broken)
         return f"{known} ({name!r} is broken: see GET /v1/flows)" if broken else known
 
@@ -144,4 +149,14 @@ def _load(folder: Path, shared: Shared, models: Collection[str] | None) -> _Load
             f"{kinds[0]}: expected models of deployments.yaml ({', '.join(sorted(models))}), found"
             f" {', '.join(unknown)}"
         )
-    return _Loaded(flow, InputCheck(info.name, info.input_schema))
+    return _Loaded(flow, InputCheck(info.name, info.input_schema), partial(check_model, info))
+
+
+def _plain() -> dict[str, _Loaded]:
+    flows = [PlainCall(task) for task in PLAIN_FLOWS]
+    return {
+        flow.info.name: _Loaded(
+            flow, InputCheck(flow.info.name, flow.info.input_schema), flow.check_model
+        )
+        for flow in flows
+    }

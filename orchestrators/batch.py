@@ -15,6 +15,7 @@ import azure.durable_functions as df
 from durabletask import task
 
 from contracts.batches import (
+    JOBS_ENDPOINT,
     BatchTicket,
     BatchTimes,
     CommitTicket,
@@ -24,11 +25,13 @@ from contracts.batches import (
     Validation,
 )
 from contracts.names import (
+    ANNOUNCE_BATCH_ACTIVITY,
     BATCH_LANE_ORCHESTRATOR,
     BATCH_ORCHESTRATOR,
     CANCEL_EVENT,
     COMMIT_BATCH_ACTIVITY,
     MOST_LANES,
+    RELEASE_BATCH_ACTIVITY,
     RUN_SLICE_ACTIVITY,
     STOP_BATCH_ACTIVITY,
     VALIDATE_BATCH_ACTIVITY,
@@ -38,11 +41,11 @@ from contracts.names import (
 bp = df.Blueprint()
 
 SLICES_BETWEEN = 10
-"""Slices after which a lane continues as new."""
-MOST_ROUNDS = 5
-"""How often a slice is run again for lines that failed for now; for capacity without limit."""
+"""Runs of slices after which a lane continues as new."""
 FIRST_BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
+SHORTEST_WAIT = timedelta(seconds=1)
+"""Between two runs of a slice."""
 
 STEP_RETRY = task.RetryPolicy(
     # Storage down, or a worker that died: each step goes on where it was. Some two hours.
@@ -50,6 +53,21 @@ STEP_RETRY = task.RetryPolicy(
     backoff_coefficient=2.0,
     max_retry_interval=timedelta(minutes=1),
     max_number_of_attempts=120,
+)
+
+ANNOUNCE_RETRY = task.RetryPolicy(
+    # Service Bus or storage down: some two days, the time an operator may need.
+    first_retry_interval=timedelta(seconds=2),
+    backoff_coefficient=2.0,
+    max_retry_interval=timedelta(minutes=10),
+    max_number_of_attempts=300,
+)
+RELEASE_RETRY = task.RetryPolicy(
+    # A deployment cannot be reached: half an hour, then what it works on runs to its end.
+    first_retry_interval=timedelta(seconds=2),
+    backoff_coefficient=2.0,
+    max_retry_interval=timedelta(minutes=5),
+    max_number_of_attempts=12,
 )
 
 type Steps[T] = Generator[task.Task[Any], Any, T]
@@ -70,7 +88,27 @@ def batch(context: task.OrchestrationContext, ticket: dict[str, Any]) -> Steps[d
         _show(context, "finalizing", times, validation.lines)
     commit = CommitTicket(batch=mine, times=times, now=_now(context))
     ended = yield _activity(context, COMMIT_BATCH_ACTIVITY, commit.model_dump(mode="json"))
+    # The batch has ended as it has, however long these take, and also when they fail for days.
+    for activity in _afterwards(context, mine, ended, lines=validation.lines):
+        yield task.when_any([activity])
     return dict(ended)
+
+
+def _afterwards(
+    context: task.OrchestrationContext, ticket: BatchTicket, ended: dict[str, Any], lines: int
+) -> list[task.CompletableTask[Any]]:
+    """What is left to do of an ended batch, begun."""
+    begun: list[task.CompletableTask[Any]] = []
+    said = ticket.model_dump(mode="json")
+    if ticket.announce:
+        begun.append(
+            context.call_activity(ANNOUNCE_BATCH_ACTIVITY, input=said, retry_policy=ANNOUNCE_RETRY)
+        )
+    if lines and ended["status"] != "completed" and ended["endpoint"] == JOBS_ENDPOINT:
+        begun.append(
+            context.call_activity(RELEASE_BATCH_ACTIVITY, input=said, retry_policy=RELEASE_RETRY)
+        )
+    return begun
 
 
 def _carry(context: task.OrchestrationContext, ticket: BatchTicket, slices: int) -> Steps[None]:
@@ -89,9 +127,10 @@ def _carry(context: task.OrchestrationContext, ticket: BatchTicket, slices: int)
     carried = task.when_all(started)
     expiry = context.create_timer(ticket.expires_at)
     yield task.when_any([carried, expiry])
-    if carried.is_complete and not carried.is_failed:
+    if carried.is_complete:
         expiry.cancel()
-        return
+        if not carried.is_failed:
+            return
     # A lane fails when a step of it failed for hours: what its log says is for the operator.
     why = "fault" if carried.is_complete else "expired"
     yield _activity(context, STOP_BATCH_ACTIVITY, {**ticket.model_dump(mode="json"), "why": why})
@@ -105,7 +144,7 @@ def batch_lane(context: task.OrchestrationContext, ticket: dict[str, Any]) -> St
     lane = LaneTicket.model_validate(ticket)
     stopped = context.wait_for_external_event(CANCEL_EVENT)
     for _ in range(SLICES_BETWEEN):
-        run = SliceTicket(batch=lane.batch, index=lane.index, last_round=lane.round >= MOST_ROUNDS)
+        run = SliceTicket(batch=lane.batch, index=lane.index)
         said = yield _activity(context, RUN_SLICE_ACTIVITY, run.model_dump(mode="json"))
         outcome = SliceOutcome.model_validate(said)
         if outcome.stopped:
@@ -125,16 +164,15 @@ def batch_lane(context: task.OrchestrationContext, ticket: dict[str, Any]) -> St
 def _after(lane: LaneTicket, outcome: SliceOutcome) -> LaneTicket:
     if not outcome.remaining:
         return lane.model_copy(update={"index": lane.index + lane.lanes, "round": 0})
-    failed = outcome.resume_at is None
-    return lane.model_copy(update={"round": lane.round + failed})
+    return lane.model_copy(update={"round": lane.round + (outcome.resume_at is None)})
 
 
 def _resume_at(now: datetime, lane: LaneTicket, outcome: SliceOutcome) -> datetime:
     """Never beyond the batch's expiry: then the slice finds that it is stopped."""
     resume_at = outcome.resume_at
     if resume_at is None:
-        resume_at = now + min(FIRST_BACKOFF * 2.0**lane.round, LONGEST_BACKOFF)
-    return max(now, min(resume_at, lane.batch.expires_at))
+        resume_at = now + min(FIRST_BACKOFF * 2 ** min(lane.round, 16), LONGEST_BACKOFF)
+    return max(now + SHORTEST_WAIT, min(resume_at, lane.batch.expires_at))
 
 
 def _activity(

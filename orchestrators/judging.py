@@ -21,15 +21,23 @@ class Judgement:
     why: str
 
 
-def judge(new: Counts, others: Counts, baseline: Counts | None, rules: RolloutRules) -> Judgement:
+def judge(
+    new: Counts,
+    others: Counts,
+    baseline: Counts | None,
+    rules: RolloutRules,
+    *,
+    alone: bool = False,
+) -> Judgement:
     """By the calls of one stretch of time. Throttled calls count as calls here.
 
-    `baseline`: how the others did before, where they have too few calls now.
+    `baseline`: how the others did before, where they have too few calls now; `alone`: they get
+    none now, so that where there is no baseline there is nothing to wait for.
     """
     beside = others if others.calls >= rules.min_calls else baseline or Counts()
     asked = new.calls + new.throttled
     if asked < rules.min_calls:
-        return Judgement("wait", f"{asked} of {rules.min_calls} calls that are needed to judge")
+        return Judgement("wait", f"{asked} of {rules.min_calls} calls that it is judged by")
     for what, rate, theirs in (
         ("failed", new.error_rate, beside.error_rate),
         ("were throttled", new.throttle_rate, beside.throttle_rate),
@@ -40,6 +48,8 @@ def judge(new: Counts, others: Counts, baseline: Counts | None, rules: RolloutRu
                 f"{rate:.1%} of its calls {what}, {theirs:.1%} of the others';"
                 f" {rules.max_error_rate:.1%} are borne",
             )
+    if beside.calls < rules.min_calls and not alone:
+        return Judgement("wait", f"{beside.calls} of {rules.min_calls} calls of the others")
     for what, seconds, theirs, fewest in (
         ("on average", new.mean, beside.mean, rules.min_calls),
         ("at the 95th percentile", new.percentile(95), beside.percentile(95), FEWEST_FOR_P95),

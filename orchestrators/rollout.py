@@ -20,6 +20,9 @@ from orchestrators.judging import Judgement, judge, left_alone
 
 bp = df.Blueprint()
 
+SETTLE_SECONDS = 2.0
+"""From new weights to the first call that is judged: until every worker keeps to them, and has told
+of the calls before."""
 LONGEST_CHECK_SECONDS = 10.0
 CHECKS_A_STEP = 4
 EXTENSION = 3
@@ -68,6 +71,8 @@ def _check(context: task.OrchestrationContext, ticket: RolloutTicket) -> Steps[R
         (yield context.call_entity(_entity(ticket), "get", return_type=dict))
     )
     now = _now(context)
+    if ticket.marked_at is None:
+        return ticket.model_copy(update={"marks": _totals(ticket, shared), "marked_at": now})
     ticket, judgement = judged(ticket, shared, now)
     if judgement.found == "bad":
         why = f"{ticket.record.to}: {judgement.why}."
@@ -94,8 +99,9 @@ def judged(
     others = sum((totals[name] - ticket.marks[name] for name in _others(ticket)), Counts())
     known = shared.deployments.get(record.to, SharedDeployment())
     began_at = record.steps[-1].began_at
+    alone = record.steps[-1].percent >= 100
     judgement = left_alone(known, now, began_at) or judge(
-        new, others, ticket.baseline, record.rules
+        new, others, ticket.baseline, record.rules, alone=alone
     )
     enough = others.calls >= record.rules.min_calls
     beside = others if enough else ticket.baseline or others
@@ -141,16 +147,12 @@ def _begin_step(context: task.OrchestrationContext, ticket: RolloutTicket) -> St
     percent = record.rules.steps[number]
     weights = weights_at(percent, ticket.before, record.to)
     yield _steer(context, ticket, weights)
-    shared = SharedModel.model_validate(
-        (yield context.call_entity(_entity(ticket), "get", return_type=dict))
-    )
     steps.append(RolloutStep(percent=percent, began_at=now))
     return ticket.model_copy(
         update={
             "record": record.model_copy(update={"steps": steps, "weights": weights}),
             "step": number,
-            "marks": _totals(ticket, shared),
-            "marked_at": now,
+            "marked_at": None,
             "passed": False,
         }
     )
@@ -189,6 +191,8 @@ def _others(ticket: RolloutTicket) -> list[str]:
 
 
 def _pause(ticket: RolloutTicket) -> float:
+    if ticket.marked_at is None:
+        return SETTLE_SECONDS
     return min(LONGEST_CHECK_SECONDS, ticket.record.rules.step_seconds / CHECKS_A_STEP)
 
 

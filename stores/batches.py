@@ -1,15 +1,26 @@
 """What a batch needs kept.
 
-Names in the container, under `TENANT/`: `batches/ID` the batch as accepted; `plans/ID` its slices,
-`problems/ID` what is wrong with its input; `stops/ID` the mark that it is to stop; `ends/ID` the
-batch object as it ended; `slices/ID/NNNNN.out` and `.err` the lines that have ended, appended one
-by one.
+Names in the container, under `TENANT/`:
+
+    batches/ID            the batch as accepted
+    keys/HASH             which batch an Idempotency-Key stands for
+    plans/ID              its slices
+    problems/ID           what is wrong with its input
+    stops/ID              the mark that it is to stop
+    ends/ID               the batch object as it ended
+    slices/ID/NNNNN.out   lines that were answered, appended as they were
+    slices/ID/NNNNN.err   lines that failed
+    slices/ID/NNNNN.left  what is known of lines that are to be run again
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
 
 from contracts.batches import (
     AcceptedBatch,
@@ -19,8 +30,45 @@ from contracts.batches import (
     RequestCounts,
     TokenCounts,
 )
-from stores.blobs import Container
+from stores.blobs import Container, Described, Taken
 from stores.files import newest
+from stores.jobs import KeyClaim
+
+
+class StopMark(BaseModel):
+    """Why a batch is to stop, and since when."""
+
+    why: str
+    at: datetime
+
+
+class Note(BaseModel):
+    """What is noted beside the lines of a part."""
+
+    run: str
+    """Which run writes it."""
+    lines: int = 0
+    tokens: TokenCounts = TokenCounts()
+    starts: int = 1
+    """How often the slice was started since a line of it last ended; 0 once a run has ended."""
+    ended: int = 0
+    """Lines that had ended at the last start."""
+    alone: str = ""
+    """The line that is run by itself now, since the slice was started so often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one slice has written of one kind."""
+
+    name: str
+    """Of the blob."""
+    index: int
+    """Of the slice."""
+    kind: str
+    size: int
+    """In bytes."""
+    note: Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +77,6 @@ class Progress:
 
     counts: RequestCounts
     tokens: TokenCounts
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one slice has written into one of the two files."""
-
-    name: str
-    """Of the blob."""
-    size: int
 
 
 class BatchStore:
@@ -62,6 +101,18 @@ class BatchStore:
         """Ids, newest first, from the one after `after` on, and whether there are more."""
         return await newest(self._blobs, f"{tenant}/batches/", after=after, most=most)
 
+    async def claim_key(self, tenant: str, key: str, claim: KeyClaim) -> KeyClaim:
+        """Bind an Idempotency-Key to a batch, or learn which batch has it already."""
+        if await self._blobs.put_new(_key_name(tenant, key), claim.model_dump_json().encode()):
+            return claim
+        # A key's blob is only ever removed by retention, long after: then it is free again.
+        return await self.get_claim(tenant, key) or claim
+
+    async def get_claim(self, tenant: str, key: str) -> KeyClaim | None:
+        """Which batch has an Idempotency-Key; None when none has."""
+        stored = await self._blobs.get(_key_name(tenant, key))
+        return None if stored is None else KeyClaim.model_validate_json(stored)
+
     async def put_plan(self, tenant: str, batch_id: str, plan: BatchPlan) -> None:
         await self._blobs.put(f"{tenant}/plans/{batch_id}", plan.model_dump_json().encode())
 
@@ -78,12 +129,13 @@ class BatchStore:
 
     async def stop(self, tenant: str, batch_id: str, why: str) -> None:
         """Mark that no further line is to be begun. The first reason stays."""
-        await self._blobs.put_new(f"{tenant}/stops/{batch_id}", why.encode())
+        mark = StopMark(why=why, at=datetime.now(UTC))
+        await self._blobs.put_new(f"{tenant}/stops/{batch_id}", mark.model_dump_json().encode())
 
-    async def stopped(self, tenant: str, batch_id: str) -> str | None:
+    async def stopped(self, tenant: str, batch_id: str) -> StopMark | None:
         """Why it is to stop; None when it is not."""
         stored = await self._blobs.get(f"{tenant}/stops/{batch_id}")
-        return None if stored is None else stored.decode()
+        return None if stored is None else StopMark.model_validate_json(stored)
 
     async def end(self, tenant: str, batch: BatchObject) -> None:
         """Keep the batch as it ended."""
@@ -95,52 +147,67 @@ class BatchStore:
 
     # Its slices.
 
-    def slice_name(self, tenant: str, batch_id: str, index: int, kind: str) -> str:
-        """Of the blob that takes a slice's lines of a kind: `out` or `err`."""
+    def part_name(self, tenant: str, batch_id: str, index: int, kind: str) -> str:
+        """Of the blob that takes a slice's lines of a kind: `out`, `err` or `left`."""
         return f"{_slices(tenant, batch_id)}{index:05d}.{kind}"
 
     def lines(self, name: str) -> AsyncIterator[bytes]:
         """What a slice has written, piece by piece."""
         return self._blobs.read(name)
 
-    async def append(self, name: str, data: bytes, position: int) -> int | None:
-        """Add lines to a slice's blob: see `Container.append_at`."""
-        return await self._blobs.append_at(name, data, position)
+    async def take(self, name: str, note: Note) -> Taken:
+        """Begin to write a part, which is made if need be: see `Container.take`."""
+        return await self._blobs.take(name, _noted(note))
 
-    async def describe(self, name: str, lines: int, tokens: TokenCounts) -> None:
-        """Note how many lines a slice's blob holds, and what they used."""
-        await self._blobs.describe(
-            name,
-            {
-                "lines": str(lines),
-                "input_tokens": str(tokens.input_tokens),
-                "output_tokens": str(tokens.output_tokens),
-            },
-        )
+    async def append(self, name: str, data: bytes, etag: str) -> str | None:
+        """Add lines to a part: see `Container.append_as`."""
+        return await self._blobs.append_as(name, data, etag)
+
+    async def note(self, name: str, note: Note, etag: str) -> str | None:
+        """Note how far a part has come: as `append`."""
+        return await self._blobs.describe_as(name, _noted(note), etag)
+
+    async def look(self, name: str) -> tuple[Part, str] | None:
+        """A part as it stands, with its etag."""
+        found = await self._blobs.look(name)
+        return None if found is None else (_part(found), found.etag)
+
+    async def parts(self, tenant: str, batch_id: str) -> list[Part]:
+        """What the slices wrote, in the order of the input."""
+        prefix = _slices(tenant, batch_id)
+        return [_part(blob, prefix) async for blob in self._blobs.descriptions(prefix)]
 
     async def progress(self, tenant: str, batch_id: str) -> Progress:
         """What the slices have noted; what they wrote since then is not in it yet."""
-        counts, tokens = RequestCounts(), TokenCounts()
-        async for blob in self._blobs.descriptions(_slices(tenant, batch_id)):
-            lines = int(blob.metadata.get("lines", 0))
-            if blob.name.endswith(".out"):
-                counts.completed += lines
-            else:
-                counts.failed += lines
-            tokens.input_tokens += int(blob.metadata.get("input_tokens", 0))
-            tokens.output_tokens += int(blob.metadata.get("output_tokens", 0))
-        tokens.total_tokens = tokens.input_tokens + tokens.output_tokens
-        return Progress(counts, tokens)
+        return counted(await self.parts(tenant, batch_id))
 
-    async def parts(self, tenant: str, batch_id: str, kind: str) -> list[Part]:
-        """What the slices wrote of a kind, in the order of the input."""
-        prefix = _slices(tenant, batch_id)
-        return [
-            Part(prefix + blob.name, blob.size)
-            async for blob in self._blobs.descriptions(prefix)
-            if blob.name.endswith(f".{kind}") and blob.size
-        ]
+
+def counted(parts: list[Part]) -> Progress:
+    """What the notes say, summed up."""
+    counts, tokens = RequestCounts(), TokenCounts()
+    for part in parts:
+        if part.kind == "out":
+            counts.completed += part.note.lines
+            tokens.add(part.note.tokens)
+        elif part.kind == "err":
+            counts.failed += part.note.lines
+    return Progress(counts, tokens)
+
+
+def _key_name(tenant: str, key: str) -> str:
+    return f"{tenant}/keys/{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _slices(tenant: str, batch_id: str) -> str:
     return f"{tenant}/slices/{batch_id}/"
+
+
+def _noted(note: Note) -> dict[str, str]:
+    return {"note": note.model_dump_json(exclude_defaults=True)}
+
+
+def _part(blob: Described, prefix: str = "") -> Part:
+    name = f"{prefix}{blob.name}"
+    index, _, kind = name.rpartition("/")[2].partition(".")
+    note = Note.model_validate_json(blob.metadata["note"])
+    return Part(name, int(index), kind, blob.size, note)

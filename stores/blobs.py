@@ -8,17 +8,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     HttpResponseError,
     ResourceExistsError,
+    ResourceModifiedError,
     ResourceNotFoundError,
 )
 
-from contracts.errors import DependencyUnavailable, InvalidRequest
+from contracts.errors import Conflict, DependencyUnavailable, InvalidRequest
 from contracts.problems import FieldProblem
 
 if TYPE_CHECKING:  # half a second of imports, left to the first request
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # half a second of imports, left to the first request
 _log = logging.getLogger("sluice.stores")
 
 BLOCK_BYTES = 4 * 1024 * 1024
-"""Of a streamed upload. 50,000 blocks make 200 GB."""
+"""Of a streamed upload or download. 50,000 blocks make 200 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,22 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A blob as a listing shows it."""
+    """A blob without its content."""
 
     name: str
     size: int
     """In bytes."""
+    etag: str
+    """Another after each change."""
     metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An append blob that is written from now on under this etag."""
+
+    etag: str
+    new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +74,19 @@ class StorageAccount:
 
         if self.connection_string is not None:
             return BlobServiceClient.from_connection_string(
-                self.connection_string, retry_total=0, logging_enable=False
+                self.connection_string, **_CLIENT_OPTIONS
             )
         assert self.blob_url is not None
-        return BlobServiceClient(
-            self.blob_url, credential=_managed_identity(), retry_total=0, logging_enable=False
-        )
+        return BlobServiceClient(self.blob_url, credential=_managed_identity(), **_CLIENT_OPTIONS)
+
+
+_CLIENT_OPTIONS: dict[str, Any] = {
+    "retry_total": 0,
+    "logging_enable": False,
+    # The SDK would hold the first 32 MB of whatever is read.
+    "max_single_get_size": BLOCK_BYTES,
+    "max_chunk_get_size": BLOCK_BYTES,
+}
 
 
 def _managed_identity() -> AsyncTokenCredential:
@@ -88,20 +106,36 @@ class Container:
         self._open_service = open_service
         self._name = name
 
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def url(self) -> str:
+        """Without a credential."""
+        return str(self._client.url).partition("?")[0]
+
     @cached_property
     def _client(self) -> ContainerClient:
         return self._open_service().get_container_client(self._name)
 
-    async def put(self, name: str, data: bytes, *, content_type: str = "application/json") -> None:
+    async def put(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str = "application/json",
+        metadata: dict[str, str] | None = None,
+    ) -> None:
         """Write a blob, over what is there."""
-        await self._write(name, data, content_type, overwrite=True)
+        await self._write(name, data, content_type, metadata, overwrite=True)
 
     async def put_new(
         self, name: str, data: bytes, *, content_type: str = "application/json"
     ) -> bool:
         """Write a blob only when there is none of that name; False when there is one."""
         try:
-            await self._write(name, data, content_type, overwrite=False)
+            await self._write(name, data, content_type, None, overwrite=False)
         except ResourceExistsError:
             return False
         return True
@@ -138,7 +172,10 @@ class Container:
     async def read(
         self, name: str, *, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
-        """A blob's content from `offset` on, piece by piece; nothing when there is no such blob."""
+        """A blob's content from `offset` on, piece by piece; nothing when there is no such blob.
+
+        A blob that changes meanwhile cannot be read on.
+        """
         async with self._errors():
             if length == 0:
                 return
@@ -155,28 +192,72 @@ class Container:
             async for piece in stream.chunks():
                 yield piece
 
-    async def append_at(self, name: str, data: bytes, position: int) -> int | None:
-        """Add to the end of an append blob, made at position 0, and return where it ends then.
+    async def read_as(self, name: str, etag: str) -> AsyncIterator[bytes]:
+        """The content of a blob that has this etag, piece by piece. Raises Conflict when it has
+        another, or is gone."""
+        async with self._errors():
+            try:
+                stream = await self._client.download_blob(
+                    name,
+                    etag=etag,
+                    match_condition=MatchConditions.IfNotModified,
+                    max_concurrency=1,
+                )
+                async for piece in stream.chunks():
+                    yield piece
+            except (ResourceModifiedError, ResourceNotFoundError):
+                raise Conflict(f"The blob {name} was changed or deleted.") from None
 
-        None, with nothing added, when it does not end at `position`: someone else writes it too.
+    async def take(self, name: str, metadata: dict[str, str]) -> Taken:
+        """An append blob, made if there is none, with this metadata.
+
+        Whoever appends under an earlier etag from now on is turned away.
         """
         async with self._errors():
-            if position == 0:
-                await self._make_append_blob(name)
+            etag = await self._make_append_blob(name, metadata)
+            if etag is not None:
+                return Taken(etag, new=True)
+            changed = await self._client.get_blob_client(name).set_blob_metadata(metadata)
+            return Taken(str(changed["etag"]), new=False)
+
+    async def append_as(self, name: str, data: bytes, etag: str) -> str | None:
+        """Add to the end of an append blob that has this etag, and return the next one.
+
+        None, with nothing added, when it has another: it was changed since.
+        """
+        async with self._errors():
             blob = self._client.get_blob_client(name)
             try:
-                await blob.append_block(data, length=len(data), appendpos_condition=position)
-            except HttpResponseError as error:
-                if error.status_code == HTTPStatus.PRECONDITION_FAILED:
-                    return None
-                raise
-            return position + len(data)
+                added = await blob.append_block(
+                    data,
+                    length=len(data),
+                    etag=etag,
+                    match_condition=MatchConditions.IfNotModified,
+                )
+            except ResourceModifiedError:
+                return None
+            return str(added["etag"])
 
-    async def describe(self, name: str, metadata: dict[str, str]) -> None:
-        """Set a blob's metadata, if there is one."""
+    async def describe_as(self, name: str, metadata: dict[str, str], etag: str) -> str | None:
+        """Set the metadata of a blob that has this etag: as `append_as`."""
         async with self._errors():
-            with suppress(ResourceNotFoundError):
-                await self._client.get_blob_client(name).set_blob_metadata(metadata)
+            blob = self._client.get_blob_client(name)
+            try:
+                changed = await blob.set_blob_metadata(
+                    metadata, etag=etag, match_condition=MatchConditions.IfNotModified
+                )
+            except ResourceModifiedError:
+                return None
+            return str(changed["etag"])
+
+    async def look(self, name: str) -> Described | None:
+        """A blob without its content; None when there is no such blob."""
+        async with self._errors():
+            try:
+                found = await self._client.get_blob_client(name).get_blob_properties()
+            except ResourceNotFoundError:
+                return None
+            return Described(name, found.size, found.etag, dict(found.metadata or {}))
 
     async def descriptions(self, prefix: str) -> AsyncIterator[Described]:
         """All blobs whose names begin with `prefix`, in order, without the prefix."""
@@ -186,7 +267,10 @@ class Container:
                     name_starts_with=prefix, include=["metadata"]
                 ):
                     yield Described(
-                        blob.name.removeprefix(prefix), blob.size, dict(blob.metadata or {})
+                        blob.name.removeprefix(prefix),
+                        blob.size,
+                        blob.etag,
+                        dict(blob.metadata or {}),
                     )
 
     async def delete(self, name: str) -> None:
@@ -253,27 +337,50 @@ class Container:
             raise
         return True
 
-    async def _make_append_blob(self, name: str) -> None:
+    async def _make_append_blob(
+        self, name: str, metadata: dict[str, str] | None = None
+    ) -> str | None:
+        """Its etag; None when there is one already."""
         blob = self._client.get_blob_client(name)
         for make_container in (True, False):
             try:
-                with suppress(ResourceExistsError):  # another writer made it
-                    await blob.create_append_blob(match_condition=MatchConditions.IfMissing)
-                return
+                made = await blob.create_append_blob(
+                    metadata=metadata, match_condition=MatchConditions.IfMissing
+                )
+                return str(made["etag"])
+            except ResourceExistsError:  # another writer made it
+                return None
             except ResourceNotFoundError:  # the container, since a blob needs no parent
                 if not make_container:
                     raise
                 await self._make()
+        return None
 
-    async def _write(self, name: str, data: bytes, content_type: str, *, overwrite: bool) -> None:
+    async def _write(
+        self,
+        name: str,
+        data: bytes,
+        content_type: str,
+        metadata: dict[str, str] | None,
+        *,
+        overwrite: bool,
+    ) -> None:
         async with self._errors():
             try:
-                await self._upload(name, data, content_type, overwrite=overwrite)
+                await self._upload(name, data, content_type, metadata, overwrite=overwrite)
             except ResourceNotFoundError:  # the container, since a blob needs no parent
                 await self._make()
-                await self._upload(name, data, content_type, overwrite=overwrite)
+                await self._upload(name, data, content_type, metadata, overwrite=overwrite)
 
-    async def _upload(self, name: str, data: bytes, content_type: str, *, overwrite: bool) -> None:
+    async def _upload(
+        self,
+        name: str,
+        data: bytes,
+        content_type: str,
+        metadata: dict[str, str] | None,
+        *,
+        overwrite: bool,
+    ) -> None:
         from azure.storage.blob import ContentSettings
 
         await self._client.upload_blob(
@@ -281,6 +388,7 @@ class Container:
             data,
             length=len(data),
             overwrite=overwrite,
+            metadata=metadata,
             content_settings=ContentSettings(content_type=content_type),
         )
 

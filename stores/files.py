@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 from pydantic import BaseModel
 
-from contracts.batches import FileObject
+from contracts.batches import FileObject, Purpose
 from stores.blobs import Container
 
 
@@ -48,7 +49,11 @@ class FileStore:
     async def put(self, tenant: str, file: FileObject, parts: list[str]) -> FileObject:
         """Keep a file whose content is already there. Again, over what is there."""
         stored = StoredFile(file=file, parts=parts)
-        await self._blobs.put(f"{tenant}/meta/{file.id}", stored.model_dump_json().encode())
+        await self._blobs.put(
+            f"{tenant}/meta/{file.id}",
+            stored.model_dump_json().encode(),
+            metadata={"file": quote(file.model_dump_json(), safe="")},  # for the list
+        )
         return file
 
     async def get(self, tenant: str, file_id: str) -> StoredFile | None:
@@ -56,11 +61,21 @@ class FileStore:
         stored = await self._blobs.get(f"{tenant}/meta/{file_id}")
         return None if stored is None else StoredFile.model_validate_json(stored)
 
-    async def page(self, tenant: str, *, after: str | None, most: int) -> FilePage:
-        """Up to `most` files, from the one after `after` on."""
-        names, more = await newest(self._blobs, f"{tenant}/meta/", after=after, most=most)
-        files = [await self.get(tenant, name) for name in names]
-        return FilePage([each.file for each in files if each is not None], more)
+    async def page(
+        self, tenant: str, *, after: str | None, most: int, purpose: Purpose | None = None
+    ) -> FilePage:
+        """Up to `most` files, newest first, from the one after `after` on."""
+        files: list[FileObject] = []
+        async for blob in self._blobs.descriptions(f"{tenant}/meta/"):
+            if after is not None and blob.name <= after:
+                continue
+            file = FileObject.model_validate_json(unquote(blob.metadata["file"]))
+            if purpose is not None and file.purpose != purpose:
+                continue
+            if len(files) == most:
+                return FilePage(files, more=True)
+            files.append(file)
+        return FilePage(files, more=False)
 
     async def delete(self, tenant: str, file_id: str) -> bool:
         """Whether there was one."""

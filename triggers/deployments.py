@@ -25,7 +25,7 @@ from contracts.steering import (
 from triggers.door import door, json_response, read_json
 from triggers.http import Request
 from triggers.operation import Operation, Parameter, operation
-from triggers.rollouts import RUNNING
+from triggers.rollout_runs import runs, state_of
 from triggers.shared import exchange_of, find_deployment, refreshed, unreachable
 from wiring import Parts
 from wiring.exchange import standing_of
@@ -115,14 +115,11 @@ async def steer_deployment(req: Request, client: df.DurableFunctionsClient) -> R
 
 
 async def _no_rollout(client: df.DurableFunctionsClient, model: str) -> None:
-    try:
-        state = await client.get_orchestration_state(rollout_id(model), fetch_payloads=False)
-    except grpc.RpcError as error:
-        raise unreachable() from error
-    if state is not None and state.runtime_status in RUNNING:
+    name = rollout_id(model)
+    if runs(await state_of(client, name)):
         raise Conflict(
             f"A rollout sets the weights of model {model} now: cancel it first, by"
-            f" POST /v1/rollouts/{rollout_id(model)}/cancel."
+            f" POST /v1/rollouts/{name}/cancel."
         )
 
 

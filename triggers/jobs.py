@@ -11,23 +11,30 @@ from durabletask.client import OrchestrationState
 from starlette.responses import Response
 
 import wiring
-from contracts.errors import Conflict, DependencyUnavailable, InvalidRequest, NotFound
+from contracts.errors import Conflict, NotFound
 from contracts.ids import is_job_id
 from contracts.jobs import (
     DEFAULT_TENANT,
     AcceptedJob,
     JobList,
-    JobOutcome,
     JobRecord,
     JobRequest,
-    fits,
     job_record,
 )
 from contracts.names import CANCEL_EVENT
-from contracts.problems import FieldProblem
 from contracts.states import JobStatus
 from triggers.door import JSON_MEDIA_TYPE, door, json_response, query_int, read_json
 from triggers.http import Request
+from triggers.job_state import (
+    IDEMPOTENCY_KEY,
+    POLL_AFTER_SECONDS,
+    idempotency_key,
+    record_of,
+    state_or_none,
+    unreachable,
+    wait_for_end,
+    waited_state,
+)
 from triggers.operation import ANY_JSON, Operation, Parameter, operation
 from triggers.prefer import preferred_wait
 from triggers.records import outcome_of, standing
@@ -36,9 +43,7 @@ from wiring import Parts
 
 bp = df.Blueprint()
 
-POLL_AFTER_SECONDS = 1
 CANCEL_WAIT_SECONDS = 5
-LONGEST_KEY = 255
 
 _JOB_ID = Parameter("job_id", "path", "The job's id.", {"type": "string"}, required=True)
 
@@ -50,12 +55,7 @@ _JOB_ID = Parameter("job_id", "path", "The job's id.", {"type": "string"}, requi
         summary="Submit a job to a flow.",
         body=JobRequest,
         parameters=(
-            Parameter(
-                "Idempotency-Key",
-                "header",
-                "Any text: a repeat of the request with the same key returns the same job.",
-                {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
-            ),
+            IDEMPOTENCY_KEY,
             Parameter(
                 "Prefer",
                 "header",
@@ -87,11 +87,8 @@ async def submit_job(req: Request, client: df.DurableFunctionsClient) -> Respons
     parts = wiring.parts()
     request = await read_json(req, JobRequest, parts.limits.request_bytes)
     wait = preferred_wait(req.headers.get("Prefer"))
-    job = await submit(parts, client, request, Caller(DEFAULT_TENANT, _idempotency_key(req)))
-    state = await _wait_for_end(client, job.id, wait) if wait else None
-    if state is None:
-        state = await _state(client, job.id)
-    record = await _record(parts, job, state)
+    job = await submit(parts, client, request, Caller(DEFAULT_TENANT, idempotency_key(req)))
+    record = await record_of(parts, job, await waited_state(client, job.id, wait))
     headers = {"Location": f"/v1/jobs/{job.id}"}
     if wait is not None:
         headers["Preference-Applied"] = f"wait={wait}"
@@ -119,7 +116,7 @@ async def get_job(req: Request, client: df.DurableFunctionsClient) -> Response:
     """The record of one job."""
     parts = wiring.parts()
     job, state = await _find(parts, client, req)
-    return json_response(await _record(parts, job, state))
+    return json_response(await record_of(parts, job, state))
 
 
 @operation(
@@ -171,9 +168,9 @@ async def cancel_job(req: Request, client: df.DurableFunctionsClient) -> Respons
         try:
             await client.raise_orchestration_event(job.id, CANCEL_EVENT)
         except grpc.RpcError as error:
-            raise _unreachable() from error
-        state = await _wait_for_end(client, job.id, CANCEL_WAIT_SECONDS) or state
-    record = await _record(parts, job, state)
+            raise unreachable() from error
+        state = await wait_for_end(client, job.id, CANCEL_WAIT_SECONDS) or state
+    record = await record_of(parts, job, state)
     if not record.status.ended:
         return json_response(record, HTTPStatus.ACCEPTED)
     if record.status is not JobStatus.CANCELLED:
@@ -211,7 +208,7 @@ async def list_jobs(req: Request, client: df.DurableFunctionsClient) -> Response
 
     async def record(job_id: str) -> JobRecord | None:
         job, state = await asyncio.gather(
-            parts.jobs.get_request(DEFAULT_TENANT, job_id), _state_or_none(client, job_id)
+            parts.jobs.get_request(DEFAULT_TENANT, job_id), state_or_none(client, job_id)
         )
         if job is None or state is None:
             return None
@@ -228,67 +225,14 @@ async def list_jobs(req: Request, client: df.DurableFunctionsClient) -> Response
     )
 
 
-def _idempotency_key(req: Request) -> str | None:
-    key = req.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key.strip()) <= LONGEST_KEY:
-        expected = f"a text of 1 to {LONGEST_KEY} characters"
-        raise InvalidRequest(
-            f"`Idempotency-Key` is not as expected: {expected}.",
-            [FieldProblem(field="Idempotency-Key", expected=expected)],
-        )
-    return key.strip() if key is not None else None
-
-
 async def _find(
     parts: Parts, client: df.DurableFunctionsClient, req: Request
 ) -> tuple[AcceptedJob, OrchestrationState]:
     job_id = req.route_params["job_id"]
     if is_job_id(job_id):
         job, state = await asyncio.gather(
-            parts.jobs.get_request(DEFAULT_TENANT, job_id), _state_or_none(client, job_id)
+            parts.jobs.get_request(DEFAULT_TENANT, job_id), state_or_none(client, job_id)
         )
         if job is not None and state is not None:
             return job, state
     raise NotFound("There is no such job: use the `id` that `POST /v1/jobs` answered.")
-
-
-async def _record(parts: Parts, job: AcceptedJob, state: OrchestrationState) -> JobRecord:
-    now = standing(state)
-    result = None
-    if isinstance(now, JobOutcome) and fits(now):
-        result = await parts.jobs.get_result(job.tenant, job.id)
-    return job_record(job, now, result)
-
-
-async def _state_or_none(
-    client: df.DurableFunctionsClient, job_id: str
-) -> OrchestrationState | None:
-    try:
-        return await client.get_orchestration_state(job_id)
-    except grpc.RpcError as error:
-        raise _unreachable() from error
-
-
-async def _state(client: df.DurableFunctionsClient, job_id: str) -> OrchestrationState:
-    state = await _state_or_none(client, job_id)
-    if state is None:
-        raise _unreachable()
-    return state
-
-
-async def _wait_for_end(
-    client: df.DurableFunctionsClient, job_id: str, seconds: int
-) -> OrchestrationState | None:
-    """The state once the job has ended; None when it has not within these seconds."""
-    try:
-        return await client.wait_for_orchestration_completion(job_id, timeout=seconds)
-    except TimeoutError:
-        return None
-    except grpc.RpcError as error:
-        raise _unreachable() from error
-
-
-def _unreachable() -> DependencyUnavailable:
-    return DependencyUnavailable(
-        "The state of the job cannot be read now. Nothing was lost: try again in a few seconds."
-    )

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from contracts.errors import InvalidRequest, PayloadTooLarge
@@ -68,19 +68,24 @@ class _Reader:
         self._stream = req.stream()
         self._events: deque[tuple[str, str | None] | bytes | None] = deque()
         self._head = _Head()
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._field,
-                "on_header_value": self._value,
-                "on_header_end": self._header,
-                "on_headers_finished": self._headers,
-                "on_part_data": self._data,
-                "on_part_end": self._end,
-            },
-        )
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._field,
+                    "on_header_value": self._value,
+                    "on_header_end": self._header,
+                    "on_headers_finished": self._headers,
+                    "on_part_data": self._data,
+                    "on_part_end": self._end,
+                    "on_end": self._last,
+                },
+            )
+        except FormParserError:
+            raise _wrong("content-type", "multipart/form-data with a shorter boundary") from None
         self._over = False
+        self._complete = False
 
     async def head(self) -> tuple[str, str | None] | None:
         """Of the next part; None after the last."""
@@ -107,17 +112,12 @@ class _Reader:
             try:
                 self._parser.write(await anext(self._stream))
             except StopAsyncIteration:
-                self._finish()
-            except MultipartParseError:
+                self._over = True
+                if not self._complete:
+                    raise _wrong("(body)", "multipart/form-data to its last boundary") from None
+            except FormParserError:
                 raise _wrong("(body)", "multipart/form-data") from None
         return True
-
-    def _finish(self) -> None:
-        self._over = True
-        try:
-            self._parser.finalize()
-        except MultipartParseError:
-            raise _wrong("(body)", "multipart/form-data to its last boundary") from None
 
     def _begin(self) -> None:
         self._head = _Head()
@@ -144,6 +144,9 @@ class _Reader:
 
     def _end(self) -> None:
         self._events.append(None)
+
+    def _last(self) -> None:
+        self._complete = True
 
 
 def _wrong(name: str, expected: str) -> InvalidRequest:

@@ -98,7 +98,7 @@ def _responses(described: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(int(status)): {
             "description": status.phrase,
-            "content": _content(model) | (_EVENTS if described.events else {}),
+            "content": _content(model) | (_EVENTS if described.events and status == 200 else {}),
             "headers": headers,
         }
         for status, model in described.responses.items()

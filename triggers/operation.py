@@ -49,7 +49,7 @@ class Operation:
     """The fields of a multipart/form-data body, all required, each with its schema."""
     parameters: tuple[Parameter, ...] = ()
     events: bool = False
-    """A success may also come as server-sent events, when the body asks for a stream."""
+    """A 200 may also come as server-sent events, when the body asks for a stream."""
     open_to_all: bool = False
     """No key needed."""
     response_headers: dict[str, str] = field(default_factory=dict)

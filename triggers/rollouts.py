@@ -7,13 +7,13 @@ from http import HTTPStatus
 
 import azure.durable_functions as df
 import grpc
-from durabletask.client import OrchestrationState, OrchestrationStatus
+from durabletask.client import OrchestrationState
 from starlette.responses import Response
 
 import wiring
 from contracts.deployments import DeploymentStatus
 from contracts.errors import Conflict, InvalidRequest, NotFound
-from contracts.names import CANCEL_EVENT, ROLLOUT_ORCHESTRATOR
+from contracts.names import CANCEL_EVENT
 from contracts.problems import FieldProblem
 from contracts.rollouts import (
     RolloutRecord,
@@ -27,21 +27,13 @@ from contracts.sharing import SharedDeployment, SharedModel
 from triggers.door import door, json_response, read_json
 from triggers.http import Request
 from triggers.operation import Operation, Parameter, operation
+from triggers.rollout_runs import record_of, start, state_of
 from triggers.shared import exchange_of, refreshed, unreachable
 from wiring import Parts
 
 bp = df.Blueprint()
 
 POLL_AFTER_SECONDS = 5
-
-RUNNING = frozenset(
-    {
-        OrchestrationStatus.RUNNING,
-        OrchestrationStatus.PENDING,
-        OrchestrationStatus.CONTINUED_AS_NEW,
-        OrchestrationStatus.SUSPENDED,
-    }
-)
 
 _ID = Parameter("rollout_id", "path", "The rollout's id.", {"type": "string"}, required=True)
 
@@ -76,7 +68,7 @@ async def start_rollout(req: Request, client: df.DurableFunctionsClient) -> Resp
     _check_names(parts, request)
     shared = (await refreshed(parts, client, [request.model]))[request.model]
     ticket = _ticket(request, parts.endpoints.statuses(), shared)
-    await _start(client, ticket)
+    await start(client, ticket)
     return _shown(ticket.record, HTTPStatus.ACCEPTED)
 
 
@@ -96,7 +88,7 @@ async def start_rollout(req: Request, client: df.DurableFunctionsClient) -> Resp
 @door
 async def get_rollout(req: Request, client: df.DurableFunctionsClient) -> Response:
     """One rollout."""
-    return json_response(_record(await _find(client, req)))
+    return json_response(record_of(await _find(client, req)))
 
 
 @operation(
@@ -120,7 +112,7 @@ async def get_rollout(req: Request, client: df.DurableFunctionsClient) -> Respon
 async def cancel_rollout(req: Request, client: df.DurableFunctionsClient) -> Response:
     """Ask for its end: it follows within a second or two."""
     state = await _find(client, req)
-    record = _record(state)
+    record = record_of(state)
     if record.status.ended:
         raise Conflict(f"The rollout has ended: it is {record.status}.")
     try:
@@ -182,60 +174,10 @@ def _ticket(
     return RolloutTicket(record=record, before=before, overrides=overrides)
 
 
-async def _start(client: df.DurableFunctionsClient, ticket: RolloutTicket) -> None:
-    """Raises Conflict while the model has a rollout that runs."""
-    name = ticket.record.id
-    running = Conflict(f"Model {ticket.record.model} has a rollout that runs: /v1/rollouts/{name}.")
-    state = await _state(client, name)
-    if state is not None and state.runtime_status in RUNNING:
-        raise running
-    try:
-        if state is not None:
-            await client.purge_orchestration(name)
-        await client.schedule_new_orchestration(
-            ROLLOUT_ORCHESTRATOR, input=ticket.model_dump(mode="json"), instance_id=name
-        )
-    except grpc.RpcError as error:
-        # Hosts refuse an id that is taken with different codes: another request came first.
-        if await _state(client, name) is not None:
-            raise running from error
-        raise unreachable() from error
-
-
 async def _find(client: df.DurableFunctionsClient, req: Request) -> OrchestrationState:
     name = req.route_params["rollout_id"]
     if name.startswith(rollout_id("")):
-        state = await _state(client, name)
+        state = await state_of(client, name)
         if state is not None:
             return state
     raise NotFound("There is no such rollout: use the `id` that `POST /v1/rollouts` answered.")
-
-
-async def _state(client: df.DurableFunctionsClient, name: str) -> OrchestrationState | None:
-    try:
-        return await client.get_orchestration_state(name)
-    except grpc.RpcError as error:
-        raise unreachable() from error
-
-
-def _record(state: OrchestrationState) -> RolloutRecord:
-    if state.serialized_output is not None and (
-        state.runtime_status is OrchestrationStatus.COMPLETED
-    ):
-        return RolloutRecord.model_validate_json(state.serialized_output)
-    if state.serialized_custom_status is not None:
-        record = RolloutRecord.model_validate_json(state.serialized_custom_status)
-    else:
-        assert state.serialized_input is not None
-        record = RolloutTicket.model_validate_json(state.serialized_input).record
-    if state.runtime_status in RUNNING:
-        return record
-    terminated = state.runtime_status is OrchestrationStatus.TERMINATED
-    why = "An operator terminated it" if terminated else "A fault in the service ended it"
-    return record.model_copy(
-        update={
-            "status": RolloutStatus.FAILED,
-            "ended_at": state.last_updated_at,
-            "reason": f"{why}: the weights are as they were then.",
-        }
-    )

@@ -1,4 +1,4 @@
-"""The Service Bus door: jobs from the queue `inference-requests`."""
+"""The Service Bus door: jobs and batches from the queue `inference-requests`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Literal
 import azure.durable_functions as df
 import azure.functions as func
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
 
 import wiring
+from contracts.batches import BatchMessage, HandedBatch
 from contracts.errors import (
     InvalidRequest,
     Misconfigured,
@@ -28,6 +30,7 @@ from contracts.names import (
     SERVICE_BUS_CONNECTION,
 )
 from stores.queues import OutgoingMessage
+from triggers.batch_submission import BatchSubmission
 from triggers.door import parse_json
 from triggers.submission import Caller, check_reply_queue, submit
 from wiring import Parts
@@ -42,7 +45,7 @@ LONGEST_BACKOFF_SECONDS = 30.0
 TRACE_PROPERTIES = ("traceparent", "tracestate", "Diagnostic-Id")
 
 
-class CloudEvent(BaseModel):
+class CloudEvent[D: BaseModel](BaseModel):
     """A CloudEvents 1.0 envelope in structured mode; attributes that are not used are ignored."""
 
     model_config = ConfigDict(extra="ignore")
@@ -51,7 +54,7 @@ class CloudEvent(BaseModel):
     id: str
     source: str
     type: str
-    data: JobRequest
+    data: D
 
 
 @bp.function_name("receive_job")
@@ -60,7 +63,7 @@ class CloudEvent(BaseModel):
 )
 @bp.durable_client_input(client_name="client")
 async def receive_job(message: func.ServiceBusMessage, client: df.DurableFunctionsClient) -> None:
-    """Start the job that a message asks for. Returns as soon as it is durably started.
+    """Start the job or batch that a message asks for. Returns as soon as it is durably started.
 
     Returning completes the message; raising abandons it, and after the queue's maximum
     delivery count it is dead-lettered.
@@ -71,7 +74,7 @@ async def receive_job(message: func.ServiceBusMessage, client: df.DurableFunctio
 async def receive(
     parts: Parts, client: df.DurableFunctionsClient, message: func.ServiceBusMessage
 ) -> None:
-    """Start the job, or reject what can never be one. Raises when a later delivery may do."""
+    """Start what is asked for, or reject what can never be. Raises when a later delivery may do."""
     try:
         await _start(parts, client, message)
     except SluiceError as error:
@@ -90,28 +93,52 @@ async def _start(
             f"The message has {len(body):,} bytes; at most {parts.limits.request_bytes:,} are"
             " taken."
         )
-    request = read_request(body, message.content_type)
-    if message.reply_to:
-        check_reply_queue(parts, message.reply_to)
-    reply = _reply_address(message, request)
-    await submit(parts, client, request, Caller(DEFAULT_TENANT, _idempotency_key(message), reply))
+    asked = read_request(body, message.content_type)
+    for queue in (message.reply_to, asked.reply_to):
+        if queue:
+            check_reply_queue(parts, queue)
+    caller = Caller(
+        DEFAULT_TENANT, _idempotency_key(message), _reply_address(message, asked.reply_to)
+    )
+    if isinstance(asked, JobRequest):
+        await submit(parts, client, asked, caller)
+    else:
+        await BatchSubmission(parts, client, caller).handed(asked)
 
 
-def read_request(body: bytes, content_type: str | None) -> JobRequest:
-    """The job that a body asks for: as `POST /v1/jobs` takes it, or in a CloudEvents envelope.
+def read_request(body: bytes, content_type: str | None) -> JobRequest | HandedBatch:
+    """What a body asks for: a job as `POST /v1/jobs` takes it, or `{"batch": {…}}`; either may be
+    in a CloudEvents envelope.
 
-    A CloudEvent in binary mode has its attributes in properties and the job as its body, so
+    A CloudEvent in binary mode has its attributes in properties and its data as the body, so
     it needs nothing of its own (CloudEvents AMQP binding 1.0.2, section 3.1). Raises
     InvalidRequest naming each field.
     """
-    if (content_type or "").lower().startswith("application/cloudevents"):
-        return parse_json(body, CloudEvent).data
+    enveloped = (content_type or "").lower().startswith("application/cloudevents")
+    if _asks_for_batch(body):
+        if enveloped:
+            return parse_json(body, CloudEvent[BatchMessage]).data.batch
+        return parse_json(body, BatchMessage).batch
+    if enveloped:
+        return parse_json(body, CloudEvent[JobRequest]).data
     return parse_json(body, JobRequest)
 
 
-def _reply_address(message: func.ServiceBusMessage, request: JobRequest) -> ReplyAddress:
+def _asks_for_batch(body: bytes) -> bool:
+    """Whether the body, or the data in its envelope, has a `batch`."""
+    if b'"batch"' not in body:
+        return False
+    try:
+        asked = from_json(body)
+    except ValueError:
+        return False
+    data = asked.get("data", asked) if isinstance(asked, dict) else None
+    return isinstance(data, dict) and "batch" in data
+
+
+def _reply_address(message: func.ServiceBusMessage, reply_to: str | None) -> ReplyAddress:
     return ReplyAddress(
-        queue=message.reply_to or request.reply_to or RESULTS_QUEUE,
+        queue=message.reply_to or reply_to or RESULTS_QUEUE,
         correlation_id=message.correlation_id or _idempotency_key(message),
         session_id=message.reply_to_session_id,
         trace=_trace(message.application_properties or {}),
@@ -162,9 +189,12 @@ async def _reject(parts: Parts, message: func.ServiceBusMessage, error: SluiceEr
             properties=properties,
         ),
     )
+    rejection = Rejection(
+        object="batch" if _asks_for_batch(message.get_body()) else "job", error=error.problem()
+    )
     reply = OutgoingMessage(
         id=f"{key}-rejected"[:128],
-        body=Rejection(error=error.problem()).model_dump_json(exclude_none=True).encode(),
+        body=rejection.model_dump_json(exclude_none=True).encode(),
         correlation_id=message.correlation_id or key,
         session_id=message.reply_to_session_id,
         properties={"status": "rejected", **_trace(message.application_properties or {})},

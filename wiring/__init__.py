@@ -19,7 +19,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from batches.engine import Batches
 from contracts.errors import Misconfigured
-from contracts.names import RESULTS_QUEUE, SERVICE_BUS_CONNECTION
+from contracts.names import (
+    BATCH_INPUTS,
+    DEFAULT_BATCH_INPUTS,
+    RESULTS_QUEUE,
+    SERVICE_BUS_CONNECTION,
+)
 from endpoints.context import Context
 from endpoints.invoke import Endpoints
 from endpoints.settings import SettingsError
@@ -28,6 +33,7 @@ from stores.batches import BatchStore
 from stores.blobs import Container, StorageAccount
 from stores.comparisons import ComparisonStore
 from stores.files import FileStore
+from stores.input_blobs import InputBlobs
 from stores.jobs import JobStore
 from stores.queues import Namespace, Queues
 from wiring.exchange import Exchange, worker_name
@@ -59,6 +65,7 @@ class Parts:
     limits: Limits
     files: FileStore
     batch_store: BatchStore
+    batch_inputs: InputBlobs
     queues: Queues | None = None
     """None when the app has no Service Bus."""
     reply_queues: tuple[str, ...] = ()
@@ -78,7 +85,14 @@ class Parts:
 
     @property
     def batches(self) -> Batches:
-        return Batches(self.batch_store, self.files, self.endpoints, self.flows)
+        return Batches(
+            self.batch_store,
+            self.files,
+            self.batch_inputs,
+            self.endpoints,
+            self.flows,
+            self.limits.flow_time,
+        )
 
 
 @cache
@@ -123,6 +137,9 @@ def build(environ: Mapping[str, str]) -> Parts:
         ),
         files=FileStore(files),
         batch_store=BatchStore(files),
+        batch_inputs=InputBlobs(
+            Container(account.open, environ.get(BATCH_INPUTS) or DEFAULT_BATCH_INPUTS)
+        ),
         queues=_queues(environ),
         reply_queues=tuple(
             pattern.strip().lower()

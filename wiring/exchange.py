@@ -29,6 +29,9 @@ _log = logging.getLogger("sluice.wiring")
 TICK_SECONDS = 0.1
 EVERY_SECONDS = 1.0
 """Between two exchanges of a model."""
+MOST_REPORTS = 20
+"""That all workers together make of a model in a second: with more workers than that, each reports
+less often, and reads as often as before."""
 URGENT_SECONDS = 0.25
 """Between an exchange and one that cannot wait."""
 SETTLE_SECONDS = 0.1
@@ -81,6 +84,7 @@ class _Turn:
     sharing: Sharing
     next_at: float = 0.0
     urgent_at: float = 0.0
+    report_at: float = 0.0
     under_way: asyncio.Task[None] | None = None
 
     def due(self, now: float) -> bool:
@@ -88,8 +92,18 @@ class _Turn:
         if self.under_way is not None and not self.under_way.done():
             return False
         if wanted is Due.AT_ONCE:
+            self.report_at = now
             return now >= self.urgent_at
         return wanted is Due.SOON and now >= self.next_at
+
+    def begins(self, now: float) -> bool:
+        """Returns whether to report, or only to read."""
+        self.next_at = now + EVERY_SECONDS
+        self.urgent_at = now + URGENT_SECONDS
+        if now < self.report_at:
+            return False
+        self.report_at = now + max(EVERY_SECONDS, self.sharing.workers / MOST_REPORTS)
+        return True
 
 
 class Exchange:
@@ -139,6 +153,8 @@ class Exchange:
         # It logs a line for each call that it makes.
         logging.getLogger("azure.durable_functions").setLevel(logging.WARNING)
         client = self._open_client(hub)
+        for sharing in self.models.values():
+            sharing.greet()
         try:
             while True:
                 self._begin_due(client)
@@ -154,17 +170,19 @@ class Exchange:
         now = asyncio.get_running_loop().time()
         for model, turn in self._turns.items():
             if turn.due(now):
-                turn.next_at = now + EVERY_SECONDS
-                turn.urgent_at = now + URGENT_SECONDS
-                turn.under_way = asyncio.create_task(self._exchange(client, model, turn.sharing))
+                exchange = self._exchange(client, model, turn.sharing, report=turn.begins(now))
+                turn.under_way = asyncio.create_task(exchange)
 
-    async def _exchange(self, client: EntityClient, model: str, sharing: Sharing) -> None:
+    async def _exchange(
+        self, client: EntityClient, model: str, sharing: Sharing, *, report: bool
+    ) -> None:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                report = sharing.report().model_dump(mode="json")
-                await client.signal_entity(standing_of(model), "report", input=report)
-                sharing.arrived()
-                await asyncio.sleep(SETTLE_SECONDS)
+                if report:
+                    told = sharing.report().model_dump(mode="json")
+                    await client.signal_entity(standing_of(model), "report", input=told)
+                    sharing.arrived()
+                    await asyncio.sleep(SETTLE_SECONDS)
                 if (shared := await read_shared(client, model)) is not None:
                     sharing.apply(shared)
         except Exception as error:  # noqa: BLE001 - whatever it is, calls go on without it

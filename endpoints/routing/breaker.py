@@ -13,10 +13,13 @@ it, and shorten only the first: by then the server was wrong once.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Literal
 
 CONSECUTIVE = 3
 RECENT = 20
+SUSPECT_SECONDS = 1.0
+"""After a failure, unless a call begun later is answered sooner."""
 PROBE_SECONDS = 10.0
 LONGEST = 6
 
@@ -38,6 +41,7 @@ class Breaker:
         "_probe_seconds",
         "_recent",
         "_sent",
+        "_suspect_until",
         "_trial",
     )
 
@@ -46,7 +50,8 @@ class Breaker:
         self._recent = 0  # a bit for each of the last calls, the latest lowest; 1 is a failure
         self._failed = 0  # calls, since one that began at _failed_since; none begun later answered
         self._failed_since = 0.0
-        self._sent = 0  # calls, since the first of these was seen
+        self._sent: list[float] = []  # when calls began since the first of these was seen
+        self._suspect_until = 0.0
         self._open_until: float | None = None
         self._closed_at: float | None = None
         self._trial = False
@@ -72,14 +77,19 @@ class Breaker:
             return True
         return now >= self._open_until and not self._trial
 
+    def suspect(self, now: float) -> bool:
+        """It may be breaking down: others of its kind are to be asked before."""
+        return bool(self._failed) and now < self._suspect_until
+
     def admits_from(self, now: float) -> float:
         """The earliest time at which a call may go through; any moment, if a trial is under way."""
         return now if self._open_until is None else max(now, self._open_until)
 
-    def begin(self) -> bool:
+    def begin(self, now: float) -> bool:
         """An admitted call is sent. Returns whether it is the trial, to be told at its end."""
         self._trial = self._open_until is not None
-        self._sent += 1
+        if self._failed:
+            self._sent.append(now)
         return self._trial
 
     def answered(self, now: float, *, began: float, trial: bool) -> bool:
@@ -105,8 +115,8 @@ class Breaker:
             return False
         if self._closed_at is not None and began < self._closed_at:
             return False  # a late failure of earlier days: the deployment has answered since
-        self._note_failure(began)
-        if self._keeps_failing():
+        self._note_failure(began, now)
+        if self._keeps_failing(began):
             self._open_until = now + (wait or self._probe_seconds)
             return True
         return False
@@ -129,16 +139,20 @@ class Breaker:
         if self._open_until is None or until > self._open_until:
             self._open_until = until
 
-    def _note_failure(self, began: float) -> None:
+    def _note_failure(self, began: float, now: float) -> None:
         self._recent = (self._recent << 1 | 1) & _ALL
         if not self._failed:
-            self._failed_since, self._sent = began, 0
+            self._failed_since, self._sent = began, []
         self._failed += 1
+        self._suspect_until = now + SUSPECT_SECONDS
 
-    def _keeps_failing(self) -> bool:
+    def _keeps_failing(self, began: float) -> bool:
+        """`began`: when the last to fail did; what was sent after it may not be due yet."""
         if self._recent & _ROW == _ROW or self._recent.bit_count() * 2 >= RECENT:
             return True
-        return self._failed >= CONSECUTIVE and self._failed * 2 >= self._sent
+        if self._failed < CONSECUTIVE:
+            return False
+        return self._failed * 2 >= bisect_right(self._sent, began)
 
     def _interval(self) -> float:
         """Seconds from a failed trial to the next."""

@@ -1,12 +1,13 @@
 """How many calls a deployment takes at once: nobody configures it, it is found out.
 
 Two signs show the most that is useful.
-- A 429: the calls then still under way are what the deployment takes.
+- A 429: the deployment takes fewer calls than were under way when the refused one was sent.
 - Latency: by Little's law the throughput at n calls is n / latency(n). When calls take longer than
   they did with fewer at once, the limit is halved for a moment to see which it is. If half the
   calls bring nearly the throughput, the others only wait inside the deployment, and there is no
   use in them. A model server that computes calls together gets slower with more of them and still
   does more: it is not held back.
+  What is known of fewer is at first what quieter times have shown.
 
 Either sets a ceiling. It is tried again a little above, at first soon, then ever more rarely while
 it holds; once it gives way, in steps that double. Below the ceiling the limit grows by one with
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from math import exp, inf, log
 
-from endpoints.routing.latency import Batch
+from endpoints.routing.latency import SHORTEST, Batch
 
 START = 16
 MOST = 4096
@@ -54,6 +55,8 @@ class ConcurrencyLimit:
         "_check_at",
         "_check_seconds",
         "_doubt_at",
+        "_few",
+        "_few_sum",
         "_floor",
         "_floor_until",
         "_full",
@@ -82,6 +85,8 @@ class ConcurrencyLimit:
         self._floor_until = 0.0
         # The look at half the calls.
         self._useful = -inf  # the average latency up to which more calls have been of use
+        self._few = 0  # calls at half the limit or less, while that is not known
+        self._few_sum = 0.0  # of the logarithms of their seconds
         self._slow = False  # calls take longer than that
         self._full = 0  # the limit to go back to, while half of it is looked at
         self._full_average = 0.0
@@ -112,13 +117,17 @@ class ConcurrencyLimit:
         limit = self.limit
         held_back = self.in_flight * 5 >= limit * 4
         self.in_flight -= 1
+        if level * 2 <= limit and self._useful == -inf:
+            self._few += 1
+            self._few_sum += log(max(seconds, SHORTEST))
         if limit * 3 <= level * 4 <= limit * 4 and self._batch.add(seconds):
             self._judge(self._batch.average, level, now)
         elif held_back and not self._slow:
             self.limit = min(limit + 1, self._ceiling, self._cap)
 
-    def throttled(self, now: float, wait: float) -> None:
-        """A 429, after which the deployment is left alone for `wait` seconds."""
+    def throttled(self, level: int, now: float, wait: float) -> None:
+        """A 429, after which the deployment is left alone for `wait` seconds; `level`: what `begin`
+        gave."""
         self.in_flight -= 1
         self.limit, self._full = self._full or self.limit, 0
         if now >= self._floor_until:  # the first 429 of a burst
@@ -126,9 +135,10 @@ class ConcurrencyLimit:
             self._floor_until = now + wait
             longer = min(self._probe_seconds * 2, LAST_PROBE_SECONDS)
             self._probe_seconds = max(longer, min(wait * WORTH, LONGEST_PROBE_SECONDS))
-        # Others of the burst may still be under way: each that returns lowers it to what is left,
-        # but one burst halves it at most, since a limit by the minute answers 429 as well.
-        self._limited_to(min(self.limit, max(self._floor, self.in_flight)), now + wait)
+        # Not to what is under way now: calls that were answered meanwhile had their place. Others
+        # of the burst, sent when fewer were under way, may lower it further, but one burst halves
+        # it at most, since a limit by the minute answers 429 as well.
+        self._limited_to(min(self.limit, max(self._floor, level - 1)), now + wait)
 
     def share(self, most: int) -> None:
         """Of a cap that holds across workers, what this one may use."""
@@ -165,6 +175,8 @@ class ConcurrencyLimit:
             self._look_at_half(average, level)
             return
         else:
+            if self._useful == -inf and self._few >= START // 2:
+                self._useful = self._few_sum / self._few
             slower = average > self._useful + _SLOWER or now >= self._doubt_at
             self._slow = slower and average > _QUICK
             if not self._slow:

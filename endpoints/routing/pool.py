@@ -76,12 +76,9 @@ class Pool[D: Member]:
         """
         while True:
             now = self.clock()
-            refusals = []
-            for deployment in visit.wanted:
-                refusal = self._refusal(visit, deployment, now)
-                if refusal is None:
-                    return self._taken(visit, deployment, now)
-                refusals.append(refusal)
+            refusals: list[Refusal] = []
+            if (best := self._best(visit, now, refusals)) is not None:
+                return self._taken(visit, best, now)
             if not refusals:
                 return None
             if (last := self._last_resort(visit, refusals)) is not None:
@@ -96,15 +93,29 @@ class Pool[D: Member]:
     def take_now(self, visit: Visit[D]) -> Taken[D] | None:
         """A slot at the best deployment that has room now."""
         now = self.clock()
-        for deployment in visit.wanted:
-            if self._refusal(visit, deployment, now) is None:
-                return self._taken(visit, deployment, now)
-        return None
+        best = self._best(visit, now, [])
+        return None if best is None else self._taken(visit, best, now)
 
     def hand_on(self, deployment: D) -> None:
         """The deployment may have room for those who wait."""
         if self._waiters:
             self._waiters.hand_on(deployment, partial(self._grant, deployment))
+
+    def _best(self, visit: Visit[D], now: float, refusals: list[Refusal]) -> D | None:
+        """The first that takes the call, but a suspect only if no other of its priority does. The
+        refusals of those before it, of all when there is none, are added to `refusals`."""
+        suspect: D | None = None
+        for deployment in visit.wanted:
+            if suspect is not None and deployment.priority != suspect.priority:
+                break
+            refusal = self._refusal(visit, deployment, now)
+            if refusal is not None:
+                refusals.append(refusal)
+            elif not deployment.standing.breaker.suspect(now):
+                return deployment
+            else:
+                suspect = suspect or deployment
+        return suspect
 
     def _refusal(self, visit: Visit[D], deployment: D, now: float) -> Refusal | None:
         refusal = deployment.standing.refusal(now, visit.tokens)

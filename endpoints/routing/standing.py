@@ -115,7 +115,7 @@ class Standing:
 
     def begin(self, now: float, tokens: int = 0) -> Slot:
         """Take a slot; the caller has asked `refusal` in the same turn of the loop."""
-        trial = self.breaker.begin()
+        trial = self.breaker.begin(now)
         level = self.calls_at_once.begin()
         if level == 1:
             self._quiet_since = now - self._silence
@@ -169,7 +169,7 @@ class Standing:
         self._heard(now)
         self.statistics.ended(verdict.outcome, verdict.reason, now)
         if verdict.outcome == "throttled":
-            self.calls_at_once.throttled(now, verdict.wait or 0.0)
+            self.calls_at_once.throttled(slot.level, now, verdict.wait or 0.0)
         else:
             self.calls_at_once.let_go()
         if verdict.wait is not None:

@@ -72,3 +72,32 @@ async def test_an_account_that_is_not_there_is_told_as_such(unused_tcp_port):
         for attempt in (container.get("x"), container.put("x", b""), container.put_new("x", b"")):
             with pytest.raises(DependencyUnavailable, match="Nothing was lost"):
                 await attempt
+
+
+async def test_what_is_appended_follows_what_is_there(container):
+    for number in range(3):
+        assert await container.append("log", f"{number}\n".encode(), most_bytes=100)
+    assert await container.get("log") == b"0\n1\n2\n"
+
+
+async def test_many_append_to_one_new_blob_and_nothing_is_lost(container):
+    lines = [f"{number:03}\n".encode() for number in range(20)]
+    assert all(
+        await asyncio.gather(*(container.append("log", line, most_bytes=1000) for line in lines))
+    )
+    stored = await container.get("log")
+    assert sorted(stored.splitlines(keepends=True)) == lines
+
+
+async def test_a_blob_does_not_grow_beyond_its_bound(container):
+    assert await container.append("log", b"12345", most_bytes=8)
+    assert not await container.append("log", b"6789", most_bytes=8)
+    assert await container.append("log", b"678", most_bytes=8)
+    assert await container.get("log") == b"12345678"
+
+
+async def test_a_blob_can_be_deleted_and_one_that_is_not_there_too(container):
+    await container.put("a", b"1")
+    await container.delete("a")
+    await container.delete("a")
+    assert await container.get("a") is None

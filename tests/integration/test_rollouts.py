@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ models:
   m:
     deployments:
       - {{name: old, protocol: aml_online, url: "{old}", weight: 2}}
-      - {{name: new, protocol: aml_online, url: "{new}", weight: 0}}
+      - {{name: new, protocol: aml_online, url: "{new}", weight: 0, probe_seconds: 1}}
   alone:
     deployments:
       - {{name: only, protocol: aml_online, url: "{old}"}}
@@ -45,7 +46,7 @@ async def workers(
 
 @pytest.fixture(autouse=True)
 async def as_declared(models: Simulated, workers: list[Worker]) -> None:
-    """Fast and sound, with the weights of the file."""
+    """Fast and sound, with the weights of the file, and no breaker open from before."""
     for name in ("old", "new"):
         models[name].set(Behaviour(latency=Constant(ms=20)))
         status, _ = await workers[0].ask("PATCH", f"/v1/deployments/{name}", {"weight": None})
@@ -54,6 +55,9 @@ async def as_declared(models: Simulated, workers: list[Worker]) -> None:
         await worker.call("m")
         await worker.until("new", weight=0)
         await worker.until("old", weight=2)
+        while (await worker.status("new"))["state"] != "drained":
+            await worker.call("m@new")
+            await asyncio.sleep(0.2)
 
 
 @asynccontextmanager
@@ -118,7 +122,7 @@ async def test_a_failing_deployment_is_undone_by_itself_and_no_caller_sees_it(mo
     models["new"].set(Behaviour(failures=(Status(500, probability=0.3),)))
     async with traffic(workers) as answered:
         record = await ended(workers[0], await start(workers[0]))
-        assert record["status"] == "rolled_back", record
+        assert record["status"] == "rolled_back", json.dumps(record)
         assert record["reason"].startswith("new: ")
         assert record["weights"] == {"old": 2, "new": 0}
         for worker in workers:
@@ -130,7 +134,7 @@ async def test_a_slow_deployment_is_undone(models, workers):
     models["new"].set(Behaviour(latency=Constant(ms=200)))
     async with traffic(workers):
         record = await ended(workers[0], await start(workers[0]))
-    assert record["status"] == "rolled_back", record
+    assert record["status"] == "rolled_back", json.dumps(record)
     assert "its calls take" in record["reason"]
 
 

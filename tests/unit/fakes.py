@@ -2,66 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import SimpleNamespace, coroutine
 from typing import Any, cast
 
 import grpc
 
 from contracts.calls import CallHandle, CallScope, ModelAnswer, ModelCall
-from contracts.errors import CallPending, DependencyUnavailable, InvalidRequest, NotFound
+from contracts.errors import (
+    CallPending,
+    Conflict,
+    DependencyUnavailable,
+    InvalidRequest,
+    NotFound,
+)
 from contracts.flows import FlowRun
 from stores.batches import BatchStore
-from stores.blobs import Page
+from stores.blobs import Described, Page, Taken
 from stores.files import FileStore
+from stores.input_blobs import InputBlobs
 from stores.jobs import JobStore
 from stores.queues import OutgoingMessage
 from wiring import Limits, Parts
 
 
+@coroutine
+def turn() -> Generator[None]:
+    """Lets others of the event loop go first."""
+    yield
+
+
 @dataclass
 class MemoryContainer:
-    """Behaves as stores.blobs.Container; `down` makes every call fail as a lost account does."""
+    """Behaves as stores.blobs.Container; `down` makes every call fail as a lost account does.
+
+    Each operation takes a turn of the event loop, as one over a network does.
+    """
 
     blobs: dict[str, bytes] = field(default_factory=dict)
     down: bool = False
+    metadata: dict[str, dict[str, str]] = field(default_factory=dict)
+    versions: Counter[str] = field(default_factory=Counter)
+    """Of each blob: its etag."""
+    calls: Counter[str] = field(default_factory=Counter)
+    """Of each operation."""
+    name: str = "things"
+    url: str = "https://account.blob.core.windows.net/things"
+    piece_bytes: int = 1000
+    """Of what is read."""
 
-    def _check(self) -> None:
+    async def _begin(self, operation: str) -> None:
+        self.calls[operation] += 1
+        await turn()
         if self.down:
             raise DependencyUnavailable("Storage is down.")
 
-    async def put(self, name: str, data: bytes, *, content_type: str = "application/json") -> None:
-        self._check()
+    def _set(self, name: str, data: bytes, metadata: dict[str, str] | None = None) -> None:
         self.blobs[name] = data
+        self.metadata[name] = dict(metadata or {})
+        self.versions[name] += 1
+
+    def _etag(self, name: str) -> str:
+        return str(self.versions[name])
+
+    async def put(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str = "application/json",
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        await self._begin("put")
+        self._set(name, data, metadata)
 
     async def put_new(
         self, name: str, data: bytes, *, content_type: str = "application/json"
     ) -> bool:
-        self._check()
+        await self._begin("put_new")
         if name in self.blobs:
             return False
-        self.blobs[name] = data
+        self._set(name, data)
         return True
 
     async def get(self, name: str) -> bytes | None:
-        self._check()
+        await self._begin("get")
         return self.blobs.get(name)
 
     async def append(self, name: str, data: bytes, *, most_bytes: int) -> bool:
-        self._check()
+        await self._begin("append")
         longer = self.blobs.get(name, b"") + data
         if len(longer) > most_bytes:
             return False
-        self.blobs[name] = longer
+        self._set(name, longer)
         return True
 
+    async def put_stream(self, name: str, pieces: AsyncIterator[bytes]) -> int:
+        data = b"".join([piece async for piece in pieces])
+        await self._begin("put_stream")
+        self._set(name, data)
+        return len(data)
+
+    async def read(
+        self, name: str, *, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        await self._begin("read")
+        data = self.blobs.get(name, b"")[offset:][:length]
+        for start in range(0, len(data), self.piece_bytes):
+            await turn()
+            yield data[start : start + self.piece_bytes]
+
+    async def read_as(self, name: str, etag: str) -> AsyncIterator[bytes]:
+        if self.blobs.get(name) is None or self._etag(name) != etag:
+            raise Conflict(f"The blob {name} was changed or deleted.")
+        async for piece in self.read(name):
+            yield piece
+
+    async def take(self, name: str, metadata: dict[str, str]) -> Taken:
+        await self._begin("take")
+        new = name not in self.blobs
+        self._set(name, self.blobs.get(name, b""), metadata)
+        return Taken(self._etag(name), new)
+
+    async def append_as(self, name: str, data: bytes, etag: str) -> str | None:
+        await self._begin("append_as")
+        if etag != self._etag(name):
+            return None
+        self._set(name, self.blobs[name] + data, self.metadata[name])
+        await turn()  # done, and not yet known to be
+        return str(int(etag) + 1)
+
+    async def describe_as(self, name: str, metadata: dict[str, str], etag: str) -> str | None:
+        await self._begin("describe_as")
+        if etag != self._etag(name):
+            return None
+        self._set(name, self.blobs[name], metadata)
+        return self._etag(name)
+
+    async def look(self, name: str) -> Described | None:
+        await self._begin("look")
+        return self._described(name, name) if name in self.blobs else None
+
+    async def descriptions(self, prefix: str) -> AsyncIterator[Described]:
+        await self._begin("descriptions")
+        for name in sorted(self.blobs):
+            if name.startswith(prefix):
+                yield self._described(name, name.removeprefix(prefix))
+
+    def _described(self, name: str, shown: str) -> Described:
+        return Described(shown, len(self.blobs[name]), self._etag(name), self.metadata[name])
+
     async def delete(self, name: str) -> None:
-        self._check()
+        await self._begin("delete")
         self.blobs.pop(name, None)
 
     async def page(self, prefix: str, *, token: str | None, most: int) -> Page:
-        self._check()
+        await self._begin("page")
         names = sorted(n.removeprefix(prefix) for n in self.blobs if n.startswith(prefix))
         start = int(token or 0)
         more = start + most < len(names)
@@ -73,9 +172,10 @@ type RunFlow = Callable[[dict[str, Any], FlowRun], Awaitable[Any]]
 
 @dataclass
 class FakeFlows:
-    """One flow, whatever its name."""
+    """One flow, whatever its name; it is listed as `f`."""
 
     run_flow: RunFlow
+    infos: list[SimpleNamespace] = field(default_factory=lambda: [SimpleNamespace(name="f")])
 
     def get(self, name: str) -> FakeFlows:
         return self
@@ -83,9 +183,10 @@ class FakeFlows:
     async def run(self, input: dict[str, Any], run: FlowRun) -> Any:
         return await self.run_flow(input, run)
 
-    def check(self, name: str, input: dict[str, Any], model: str | None) -> None:
+    def check(self, name: str, input: dict[str, Any], model: str | None) -> FakeFlows:
         if name == "unknown":
             raise InvalidRequest("`flow` is not as expected: one of f.")
+        return self
 
 
 @dataclass
@@ -98,6 +199,7 @@ class FakeEndpoints:
     """What a look at calls that models work on raises."""
     looked_at: list[dict[str, CallHandle]] = field(default_factory=list)
     cancelled: list[dict[str, CallHandle]] = field(default_factory=list)
+    models: tuple[str, ...] = ("chat", "embed")
 
     async def invoke(self, call: ModelCall, scope: CallScope) -> ModelAnswer:
         self.scopes.append(scope)
@@ -142,7 +244,9 @@ class FakeDurableClient:
         self.started[instance_id] = input
         return instance_id
 
-    async def get_orchestration_state(self, instance_id: str, *, fetch_payloads: bool) -> Any:
+    async def get_orchestration_state(
+        self, instance_id: str, *, fetch_payloads: bool = True
+    ) -> Any:
         return self.started.get(instance_id)
 
 
@@ -152,14 +256,19 @@ def fake_parts(
     endpoints: FakeEndpoints | None = None,
     flow_time: timedelta = timedelta(minutes=1),
     queues: FakeQueues | None = None,
+    files: MemoryContainer | None = None,
+    inputs: MemoryContainer | None = None,
 ) -> Parts:
+    """`container` has the jobs, and also files and batches unless those have one of their own."""
+    files = files or container
     return Parts(
         endpoints=cast(Any, endpoints),
         flows=cast(Any, FakeFlows(run_flow)),
         jobs=JobStore(cast(Any, container)),
         limits=Limits(request_bytes=1000, file_bytes=10_000, flow_time=flow_time),
-        files=FileStore(cast(Any, container)),
-        batch_store=BatchStore(cast(Any, container)),
+        files=FileStore(cast(Any, files)),
+        batch_store=BatchStore(cast(Any, files)),
+        batch_inputs=InputBlobs(cast(Any, inputs or MemoryContainer())),
         queues=cast(Any, queues),
         reply_queues=("inference-results", "*-replies"),
     )

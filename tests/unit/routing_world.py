@@ -64,11 +64,11 @@ class World:
         self._idle += 1
         self.limit.answered(call.level, self.now - call.began, self.now)
 
-    def refuse(self, wait: float) -> None:
+    def refuse(self, call: Call, wait: float) -> None:
         self.refused += 1
         self._idle += 1
         self._cooling_until = max(self._cooling_until, self.now + wait)
-        self.limit.throttled(self.now, wait)
+        self.limit.throttled(call.level, self.now, wait)
 
     def pass_time(self, seconds: float) -> None:
         until = self.now + seconds
@@ -144,7 +144,7 @@ class Capacity:
     def arrive(self, call: Call) -> None:
         world = self.world
         if self._inside >= self.capacity:
-            world.at(world.now + REFUSAL_SECONDS, lambda: world.refuse(self.wait))
+            world.at(world.now + REFUSAL_SECONDS, lambda: world.refuse(call, self.wait))
             return
         self._inside += 1
         world.at(world.now + self.seconds(world.random), lambda: self._done(call))

@@ -130,16 +130,19 @@ def test_azure_builds_the_model_servers_from_the_same_pins():
     assert dict(line.split("==") for line in pip).items() <= pinned.items()
 
 
-def test_azurite_is_locked_by_checksum_and_to_no_registry():
-    folder = ROOT / "devhost" / "azurite"
+@pytest.mark.parametrize(
+    ("package", "folder"), [("azurite", "devhost/azurite"), ("openai", "tests/e2e/node")]
+)
+def test_node_packages_are_locked_by_checksum_and_to_no_registry(package, folder):
+    folder = ROOT / folder
     wanted = json.loads((folder / "package.json").read_text())["dependencies"]
     packages = json.loads((folder / "package-lock.json").read_text())["packages"]
     assert packages[""]["dependencies"] == wanted
-    for name, package in packages.items():
+    for name, locked in packages.items():
         if name:
-            assert package["integrity"].startswith("sha512-"), name
-            assert "resolved" not in package, name
-    assert packages["node_modules/azurite"]["version"] == wanted["azurite"]
+            assert locked["integrity"].startswith("sha512-"), name
+            assert "resolved" not in locked, name
+    assert packages[f"node_modules/{package}"]["version"] == wanted[package]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class FakeHub:
     reports: list[tuple[float, str]] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     closed: int = 0
+    reads: int = 0
     fails: type[Exception] | None = None
     hangs: bool = False
 
@@ -61,6 +62,7 @@ class FakeHub:
         self.states[key] = merged(self.states.get(key, SharedModel()), report)
 
     async def get_entity(self, entity_instance_id: EntityInstanceId) -> Any:
+        self.reads += 1
         state = self.states.get(entity_instance_id.key)
         return None if state is None else State(state.model_dump_json())
 
@@ -108,6 +110,24 @@ def test_a_model_is_exchanged_each_second_while_it_is_used():
         assert hub.times()[-1] < 75, "a minute after it was last used that ends"
         await worker.exchange.aclose()
         assert hub.closed == 1
+
+    run_in_virtual_time(run())
+
+
+def test_of_many_workers_each_reports_less_often_and_reads_as_often():
+    async def run() -> None:
+        hub = FakeHub()
+        worker = Worker(hub)
+        others = [Worker(hub, f"other-{number}") for number in range(79)]
+        for other in others:
+            report = other.sharings["m"].report()
+            hub.states["m"] = merged(hub.states.get("m", SharedModel()), report)
+        worker.exchange.begin(BINDING)
+        await worker.call(reply(200, {}))
+        await worker.passes(21)
+        assert 5 <= len(hub.reports) <= 7, "one in four seconds"
+        assert hub.reads >= 17
+        await worker.exchange.aclose()
 
     run_in_virtual_time(run())
 

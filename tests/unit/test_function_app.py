@@ -62,6 +62,15 @@ def test_the_vendors_worker_takes_each_function(function):
         assert taken.is_async, "a thread for each request"
 
 
+@pytest.mark.parametrize(
+    "name", ["run_job", "run_slice", "chat_completions", "embeddings", "responses"]
+)
+def test_what_calls_models_gets_the_hub_by_which_workers_share(name):
+    (hub,) = [binding for binding in bindings()[name] if binding["type"] == "durableClient"]
+    assert hub["name"] == "hub"
+    assert hub["durableRequiresGrpc"] is True
+
+
 def test_importing_the_app_loads_no_flow_sdk():
     code = (
         "import sys, function_app;"

@@ -13,12 +13,25 @@ from typing import Any
 import pytest
 
 import wiring
-from contracts.calls import Attempt, CallScope, ModelAnswer, ModelCall, Task
-from contracts.errors import InvalidRequest, NoCapacity, OutcomeUnknown
+from contracts.calls import Attempt, CallHandle, CallScope, ModelAnswer, ModelCall, Task, Usage
+from contracts.errors import CallPending, InvalidRequest, NoCapacity, OutcomeUnknown
+from flows.registry import Flows
+from tests.unit.flows_fakes import write
 from tests.unit.http_fakes import Caller, asked
 from triggers.openai import realtime
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+FLOWS = {
+    "count/flow.yaml": """
+        description: Counts.
+        model: m
+        task: chat
+        input: {type: object, properties: {text: {type: string}}, required: [text]}
+        request: {messages: [{role: user, content: "{{ input.text }}"}]}
+        response: {pieces: "{{ answer.pieces }}", of: "{{ input.text }}"}
+    """
+}
+FLOW_CHAT = CHAT | {"model": "count"}
 
 
 def attempt() -> Attempt:
@@ -29,6 +42,7 @@ def attempt() -> Attempt:
         started_at=datetime.now(UTC),
         seconds=0.1,
         request_id="r-1",
+        usage=Usage(input_tokens=3, output_tokens=4, requests=1),
     )
 
 
@@ -40,13 +54,21 @@ class Model:
     """Pieces; an exception among them is raised, an event waited for."""
     refusal: Exception | None = None
     asked_for: list[ModelCall] = field(default_factory=list)
+    cancelled: list[dict[str, CallHandle]] = field(default_factory=list)
     open: int = 0
+    models: tuple[str, ...] = ("m",)
 
     async def invoke(self, call: ModelCall, scope: CallScope) -> ModelAnswer:
+        if self.refusal is not None:
+            raise self.refusal
         self.asked_for.append(call)
         self.open += 1
         pieces = [piece async for piece in self]
+        scope.attempts.append(attempt())
         return ModelAnswer({"pieces": len(pieces)}, attempt())
+
+    async def cancel(self, handles: dict[str, CallHandle]) -> None:
+        self.cancelled.append(handles)
 
     async def stream(self, call: ModelCall, scope: CallScope) -> Model:
         if self.refusal is not None:
@@ -73,19 +95,20 @@ class Model:
 
 
 @pytest.fixture
-def model(monkeypatch) -> Model:
+def model(monkeypatch, tmp_path) -> Model:
     model = Model()
     parts = SimpleNamespace(
         endpoints=model,
-        limits=SimpleNamespace(request_bytes=1000),
+        flows=Flows.load(write(tmp_path, FLOWS)),
+        limits=SimpleNamespace(request_bytes=1000, flow_time=timedelta(minutes=1)),
         share_by=lambda hub: None,
     )
     monkeypatch.setattr(wiring, "parts", lambda: parts)
     return model
 
 
-async def post(door: Any, body: object, caller: Caller | None = None):
-    request = asked("POST", body=json.dumps(body).encode(), caller=caller)
+async def post(door: Any, body: object, caller: Caller | None = None, headers=None):
+    request = asked("POST", body=json.dumps(body).encode(), caller=caller, headers=headers)
     return await door._function._func(request, hub="{}")
 
 
@@ -170,3 +193,81 @@ async def test_a_caller_who_leaves_before_the_answer_ends_the_call(model, stream
     caller.gone.set()
     assert (await posting).status_code == 499
     assert model.open == 0
+
+
+async def test_a_model_that_nobody_knows_is_not_found(model):
+    response = await post(realtime.chat_completions, CHAT | {"model": "nope"})
+    assert response.status_code == 404
+    told = json.loads(response.body)["error"]
+    assert (told["type"], told["code"]) == ("invalid_request_error", "model_not_found")
+    assert "m, count" in told["message"]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+async def test_a_sticky_key_that_is_none(model, key):
+    response = await post(realtime.chat_completions, CHAT, headers={"x-sluice-sticky-key": key})
+    assert response.status_code == 400
+    assert json.loads(response.body)["error"]["param"] == "x-sluice-sticky-key"
+
+
+async def test_a_flow_answers_as_a_model_does(model):
+    response = await post(realtime.chat_completions, FLOW_CHAT | {"temperature": 0})
+    assert response.status_code == 200
+    answer = json.loads(response.body)
+    assert answer["model"] == "count"
+    assert json.loads(answer["choices"][0]["message"]["content"]) == {"pieces": 0, "of": "Hi"}
+    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    assert response.headers["x-sluice-deployment"] == "m-1"
+    assert [call.model for call in model.asked_for] == ["m"]
+
+
+async def test_a_flow_is_streamed_as_one_chunk(model):
+    body = FLOW_CHAT | {"stream": True, "stream_options": {"include_usage": True}}
+    response = await post(realtime.chat_completions, body)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = (await Caller().hear(response)).removesuffix(b"\n\n").split(b"\n\n")
+    assert len(events) == 3
+
+
+@pytest.mark.parametrize("door", [realtime.embeddings, realtime.responses])
+async def test_flows_are_for_chats_alone(model, door):
+    response = await post(door, {"model": "count", "input": "Hi"})
+    assert response.status_code == 404
+
+
+async def test_a_flow_that_fails_says_so_with_its_status(model):
+    model.refusal = NoCapacity("full", datetime.now(UTC) + timedelta(seconds=9))
+    response = await post(realtime.chat_completions, FLOW_CHAT | {"stream": True})
+    assert response.status_code == 429
+    assert "retry-after-ms" in response.headers
+
+
+async def test_a_flow_is_ended_when_nobody_could_hear_its_answer(model, monkeypatch):
+    monkeypatch.setattr(realtime, "LONGEST_FLOW_SECONDS", 0.01)
+    model.script = [asyncio.Event()]
+    response = await post(realtime.chat_completions, FLOW_CHAT)
+    assert response.status_code == 504
+    assert json.loads(response.body)["error"]["code"] == "deadline_exceeded"
+    assert model.open == 0
+
+
+@pytest.mark.parametrize("body", [CHAT, FLOW_CHAT])
+async def test_a_model_that_outlasts_a_connection_is_for_jobs_alone(model, body):
+    model.refusal = CallPending("d/1", datetime.now(UTC))
+    response = await post(realtime.chat_completions, body)
+    assert response.status_code == 400
+    assert json.loads(response.body)["error"]["param"] == "background"
+    assert len(model.cancelled) == 1
+
+
+async def test_a_job_is_not_streamed(model):
+    response = await post(realtime.chat_completions, CHAT | {"stream": True, "background": True})
+    assert response.status_code == 400
+    assert json.loads(response.body)["error"]["param"] == "stream"
+
+
+async def test_a_wait_is_ignored_by_a_stream(model):
+    model.script = [b"data: 1\n\n"]
+    headers = {"Prefer": "wait=5"}
+    response = await post(realtime.chat_completions, CHAT | {"stream": True}, headers=headers)
+    assert await Caller().hear(response) == b"data: 1\n\n"

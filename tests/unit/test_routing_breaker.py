@@ -17,13 +17,13 @@ def failing(breaker: Breaker, times: int, now: float = 0.0, wait: float | None =
     """So many calls, one after another. Returns whether the last opened the breaker."""
     opened = False
     for _ in range(times):
-        opened = breaker.failed(now, began=now, trial=breaker.begin(), wait=wait)
+        opened = breaker.failed(now, began=now, trial=breaker.begin(now), wait=wait)
     return opened
 
 
 def on_trial(breaker: Breaker, now: float) -> bool:
     assert breaker.admits(now)
-    return breaker.begin()
+    return breaker.begin(now)
 
 
 @dataclass
@@ -42,8 +42,8 @@ class BreakerMachine(RuleBasedStateMachine):
         self.failures: list[bool] = []
         self.row: list[Call] = []
         """Failed, with none answered that began after the first of them."""
-        self.sent = 0
-        """Since the first of these was seen."""
+        self.sent: list[float] = []
+        """When, since the first of these was seen."""
         self.open_until: float | None = None
         self.closed_at = -1.0
         self.failed_trials = 0
@@ -55,10 +55,10 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.breaker.admits(self.now))
     @rule()
     def begin(self) -> None:
-        trial = self.breaker.begin()
+        trial = self.breaker.begin(self.now)
         assert trial == (self.open_until is not None)
         self.calls.append(Call(self.now, trial))
-        self.sent += 1
+        self.sent.append(self.now)
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -101,10 +101,11 @@ class BreakerMachine(RuleBasedStateMachine):
             return False
         self.failures.append(True)
         if not self.row:
-            self.sent = 0
+            self.sent = []
         self.row.append(call)
         last = self.failures[-RECENT:]
-        most = len(self.row) >= CONSECUTIVE and len(self.row) * 2 >= self.sent
+        due = sum(began <= call.began for began in self.sent)
+        most = len(self.row) >= CONSECUTIVE and len(self.row) * 2 >= due
         in_a_row = self.failures[-CONSECUTIVE:] == [True] * CONSECUTIVE
         if in_a_row or most or sum(last) * 2 >= RECENT:
             self.open_until = self.now + (wait or PROBE)
@@ -140,7 +141,7 @@ TestBreaker = BreakerMachine.TestCase
 def test_opens_after_three_failures_in_a_row_and_not_sooner():
     breaker = Breaker(PROBE)
     assert not failing(breaker, CONSECUTIVE - 1)
-    breaker.answered(0, began=0, trial=breaker.begin())
+    breaker.answered(0, began=0, trial=breaker.begin(0))
     assert not failing(breaker, CONSECUTIVE - 1)
     assert failing(breaker, 1)
     assert breaker.state(PROBE - 0.001) == "open"
@@ -163,12 +164,25 @@ def test_an_answer_to_a_call_sent_after_the_first_failure_counts_against_that():
         breaker.answered(now, began=now, trial=False)
 
 
+def test_what_was_sent_after_a_failed_call_is_not_held_against_its_word():
+    breaker = Breaker(PROBE)
+    began = [1.0 + sent / 1000 for sent in range(CONSECUTIVE)]
+    for each in began:
+        breaker.begin(each)
+    for each in began[:-1]:
+        assert not breaker.failed(1.01, began=each, trial=False)
+        breaker.answered(1.01, began=0.1, trial=False)
+        for _ in range(5):
+            breaker.begin(1.01)
+    assert breaker.failed(1.01, began=began[-1], trial=False)
+
+
 def test_a_few_failures_among_many_slow_answers_do_not_open_it():
     breaker = Breaker(PROBE)
     for now in range(1, 5):
         assert not failing(breaker, 1, now)
         for _ in range(9):  # sent, and not yet answered
-            breaker.begin()
+            breaker.begin(now)
         for _ in range(9):
             breaker.answered(now, began=0, trial=False)
 
@@ -225,7 +239,7 @@ def test_the_servers_word_decides_about_the_first_trial_and_may_only_lengthen_la
 
 def test_late_answers_neither_close_nor_open_it():
     breaker = Breaker(PROBE)
-    late = [breaker.begin() for _ in range(CONSECUTIVE + 1)]
+    late = [breaker.begin(0) for _ in range(CONSECUTIVE + 1)]
     failing(breaker, CONSECUTIVE)
     assert not breaker.answered(1, began=0, trial=late.pop())
     assert breaker.state(1) == "open"

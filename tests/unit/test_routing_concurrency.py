@@ -43,8 +43,7 @@ class LimitMachine(RuleBasedStateMachine):
     @rule(calls=st.integers(1, 5), wait=st.sampled_from([0.1, 10.0]))
     def throttle(self, calls: int, wait: float) -> None:
         for _ in range(min(calls, len(self.levels))):
-            self.levels.pop()
-            self.limit.throttled(self.now, wait)
+            self.limit.throttled(self.levels.pop(), self.now, wait)
 
     @precondition(lambda self: self.levels)
     @rule()
@@ -93,15 +92,21 @@ def test_it_does_not_grow_while_few_calls_come():
 def test_one_burst_of_refusals_halves_it_at_most():
     limit = ConcurrencyLimit()
     limit.limit = 80
-    for _ in range(80):
-        limit.begin()
-    for _ in range(80):
-        limit.throttled(now=1.0, wait=5.0)
+    for level in [limit.begin() for _ in range(80)]:
+        limit.throttled(level, now=1.0, wait=5.0)
     assert limit.limit == 40
-    for _ in range(40):
-        limit.begin()
-    limit.throttled(now=6.0, wait=5.0)
+    *_, last = [limit.begin() for _ in range(40)]
+    limit.throttled(last, now=6.0, wait=5.0)
     assert limit.limit == 39
+
+
+def test_a_refusal_tells_of_the_calls_under_way_when_it_was_sent():
+    limit = ConcurrencyLimit()
+    levels = [limit.begin() for _ in range(START)]
+    for level in levels[:6]:  # answered before the refusal is seen
+        limit.answered(level, 0.1, 0.0)
+    limit.throttled(levels[-1], now=0.1, wait=1.0)
+    assert limit.limit == START - 1
 
 
 def test_a_share_of_nothing_admits_nothing_until_there_is_one_again():

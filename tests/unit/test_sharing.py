@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
-from contracts.errors import SluiceError
+from contracts.errors import NoCapacity, SluiceError
 from contracts.sharing import (
     LEASE_SECONDS,
     Counts,
@@ -15,7 +16,7 @@ from contracts.sharing import (
     SharedDeployment,
     SharedModel,
 )
-from endpoints.sharing import USED_SECONDS, Due, Sharing
+from endpoints.sharing import UNHEARD_SECONDS, USED_SECONDS, Due, Sharing
 from orchestrators.standing import merged
 from tests.unit.endpoints_fakes import (
     CALL,
@@ -164,12 +165,58 @@ def share_of(worker: Worker) -> tuple[int | None, float]:
     return standing.calls_at_once.cap, standing.requests.per_minute
 
 
-def test_a_worker_begins_with_a_tenth_and_gets_what_is_free():
+def test_a_worker_that_nobody_hears_uses_a_tenth():
+    assert share_of(Group("a", max_concurrency=30, requests_per_minute=600).workers[0]) == (3, 60)
+
+
+def test_a_worker_that_is_about_to_be_heard_waits_for_what_is_free():
     group = Group("a", max_concurrency=30, requests_per_minute=600)
     (a,) = group.workers
-    assert share_of(a) == (3, 60)
+    a.sharing.greet()
+    assert share_of(a) == (0, 0)
     group.exchange()
     assert share_of(a) == (30, 600)
+
+
+def test_it_does_not_wait_for_long():
+    group = Group("a", max_concurrency=30, requests_per_minute=600)
+    (a,) = group.workers
+    a.sharing.greet()
+    a.sharing.look()
+    group.clock.advance(UNHEARD_SECONDS - 0.1)
+    a.sharing.look()
+    assert share_of(a) == (0, 0)
+    group.clock.advance(0.2)
+    a.sharing.look()
+    assert share_of(a) == (3, 60)
+
+
+async def test_a_call_waits_until_the_worker_has_been_heard():
+    group = Group("a", requests_per_minute=600)
+    (a,) = group.workers
+    a.sharing.greet()
+    a.wire.plays(d=[reply(200, {})])
+    patient = at_least_once()
+    patient.patience = 10.0
+    call = asyncio.create_task(a.endpoints.invoke(CALL, patient))
+    await asyncio.sleep(0)
+    assert not a.wire.sent
+    group.exchange()
+    assert (await asyncio.wait_for(call, 5)).attempt.outcome == "answered"
+
+
+async def test_until_it_has_heard_of_the_others_a_call_is_told_to_come_back_soon():
+    group = Group("a", requests_per_minute=10)
+    (a,) = group.workers
+    await a.call(reply(200, {}))
+    with pytest.raises(NoCapacity) as refused:
+        await a.endpoints.invoke(CALL, at_least_once())
+    assert refused.value.retry_at <= group.clock.time + timedelta(seconds=1)
+    group.exchange()
+    await a.call(*[reply(200, {})] * 9)
+    with pytest.raises(NoCapacity) as refused:
+        await a.endpoints.invoke(CALL, at_least_once())
+    assert refused.value.retry_at > group.clock.time + timedelta(seconds=50)
 
 
 def test_of_a_small_limit_it_begins_with_one():
@@ -205,11 +252,15 @@ async def test_who_asks_more_gets_more():
 def test_a_worker_that_cannot_be_heard_gives_up_what_it_held():
     group = Group("a", max_concurrency=30, requests_per_minute=600)
     (a,) = group.workers
+    a.sharing.greet()
     group.exchange()
     group.clock.advance(LEASE_SECONDS - 0.1)
     a.sharing.look()
     assert share_of(a) == (30, 600)
     group.clock.advance(0.2)
+    a.sharing.look()
+    assert share_of(a) == (0, 0)
+    group.clock.advance(UNHEARD_SECONDS)
     a.sharing.look()
     assert share_of(a) == (3, 60)
     group.exchange()
@@ -244,6 +295,7 @@ async def test_others_hear_of_a_model_while_it_is_used_and_at_once_of_a_change()
 
 def test_of_a_limited_model_a_worker_is_heard_before_it_is_used():
     (a,) = Group("a", max_concurrency=3).workers
+    a.sharing.greet()
     assert a.sharing.look() is Due.SOON
 
 

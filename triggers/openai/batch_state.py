@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, cast
 
 import azure.durable_functions as df
@@ -10,7 +9,7 @@ import grpc
 from durabletask.client import OrchestrationState, OrchestrationStatus
 from pydantic_core import from_json
 
-from batches.engine import begun
+from batches.ending import CANCELLED, begun, seconds
 from contracts.batches import (
     AcceptedBatch,
     BatchObject,
@@ -30,8 +29,8 @@ _ENDED_WITHOUT_A_WORD = (
 
 async def state_of(
     parts: Parts, client: df.DurableFunctionsClient, batch: AcceptedBatch
-) -> BatchObject:
-    """Raises DependencyUnavailable."""
+) -> BatchObject | None:
+    """None when it was never started. Raises DependencyUnavailable."""
     store = parts.batch_store
     if (ended := await store.ended(batch.tenant, batch.id)) is not None:
         return ended
@@ -43,7 +42,7 @@ async def state_of(
         ) from error
     now = begun(batch)
     if state is None:
-        return now
+        return None
     if state.runtime_status in _ENDED_WITHOUT_A_WORD:
         return _lost(now, state)
     _show(now, state)
@@ -52,8 +51,9 @@ async def state_of(
         total = now.request_counts.total
         now.request_counts = progress.counts.model_copy(update={"total": total})
         now.usage = progress.tokens
-    if now.status != "finalizing" and await store.stopped(batch.tenant, batch.id) == "cancelled":
-        now.status = "cancelling"
+    stop = await store.stopped(batch.tenant, batch.id)
+    if stop is not None and stop.why == CANCELLED:
+        now.status, now.cancelling_at = "cancelling", seconds(stop.at)
     return now
 
 
@@ -65,8 +65,8 @@ def _show(now: BatchObject, state: OrchestrationState) -> None:
     times = BatchTimes.model_validate(shown["times"])
     now.status = cast(BatchStatus, shown["status"])
     now.request_counts.total = int(shown["total"])
-    now.in_progress_at = _seconds(times.in_progress_at)
-    now.finalizing_at = _seconds(times.finalizing_at)
+    now.in_progress_at = seconds(times.in_progress_at)
+    now.finalizing_at = seconds(times.finalizing_at)
 
 
 def _lost(now: BatchObject, state: OrchestrationState) -> BatchObject:
@@ -75,7 +75,3 @@ def _lost(now: BatchObject, state: OrchestrationState) -> BatchObject:
     message = "A fault in the service ended the batch; its operator finds it logged."
     now.errors = LineProblems(data=[LineProblem(code="service_fault", message=message)])
     return now
-
-
-def _seconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 import azure.durable_functions as df
@@ -11,32 +12,25 @@ import grpc
 from starlette.responses import Response
 
 import wiring
-from batches.engine import CANCELLED
+from batches.ending import CANCELLED
 from batches.retrying import failed_lines
-from contracts.batches import (
-    AcceptedBatch,
-    BatchList,
-    BatchObject,
-    BatchRequest,
-    BatchTicket,
-    FileObject,
-)
-from contracts.errors import Conflict, DependencyUnavailable, InvalidRequest, NotFound
-from contracts.ids import is_batch_id, new_batch_id, new_file_id
+from contracts.batches import AcceptedBatch, BatchList, BatchObject, BatchRequest, FileObject
+from contracts.errors import Conflict, DependencyUnavailable, NotFound
+from contracts.ids import is_batch_id, new_file_id
 from contracts.jobs import DEFAULT_TENANT
-from contracts.names import BATCH_ORCHESTRATOR, CANCEL_EVENT, MOST_LANES, lane_id
+from contracts.names import CANCEL_EVENT, MOST_LANES, lane_id
 from contracts.openai import ErrorBody
-from contracts.problems import FieldProblem
+from triggers.batch_submission import BatchSubmission
 from triggers.door import json_response, query_int, read_json
 from triggers.http import Request
+from triggers.job_state import IDEMPOTENCY_KEY, idempotency_key
 from triggers.openai.batch_state import state_of
 from triggers.openai.errors import openai_door
 from triggers.operation import Operation, Parameter, operation
+from triggers.submission import Caller
 from wiring import Parts
 
 bp = df.Blueprint()
-
-WINDOW = timedelta(hours=24)
 
 _BATCH_ID = Parameter("batch_id", "path", "The batch's id.", {"type": "string"}, required=True)
 _FINDS = (HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -48,10 +42,18 @@ _FINDS = (HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
         path="/v1/batches",
         summary="Run the lines of an uploaded file.",
         body=BatchRequest,
+        parameters=(
+            replace(
+                IDEMPOTENCY_KEY,
+                description="Any text: a repeat of the request with the same key returns the same"
+                " batch.",
+            ),
+        ),
         responses={HTTPStatus.OK: BatchObject},
         problems=(
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ),
         error_model=ErrorBody,
@@ -64,7 +66,9 @@ _FINDS = (HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
 async def create_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
     parts = wiring.parts()
     request = await read_json(req, BatchRequest, parts.limits.request_bytes)
-    return json_response(await _submit(parts, client, request))
+    caller = Caller(DEFAULT_TENANT, idempotency_key(req))
+    batch = await BatchSubmission(parts, client, caller).of_file(request)
+    return json_response(await _shown(parts, client, batch))
 
 
 @operation(
@@ -104,7 +108,8 @@ async def list_batches(req: Request, client: df.DurableFunctionsClient) -> Respo
     )
     return json_response(
         BatchList(
-            data=list(batches),
+            # One without an orchestration was interrupted before it was accepted.
+            data=[batch for batch in batches if batch is not None],
             first_id=ids[0] if ids else None,
             last_id=ids[-1] if ids else None,
             has_more=more,
@@ -129,7 +134,7 @@ async def list_batches(req: Request, client: df.DurableFunctionsClient) -> Respo
 @openai_door
 async def get_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
     parts = wiring.parts()
-    return json_response(await state_of(parts, client, await _find(parts, req)))
+    return json_response(await _shown(parts, client, await _find(parts, req)))
 
 
 @operation(
@@ -156,7 +161,7 @@ async def cancel_batch(req: Request, client: df.DurableFunctionsClient) -> Respo
         raise Conflict(f"The batch has ended already: it is {ended.status}.")
     await parts.batch_store.stop(batch.tenant, batch.id, CANCELLED)
     await asyncio.gather(*(_wake(client, batch.id, lane) for lane in range(MOST_LANES)))
-    return json_response(await state_of(parts, client, batch))
+    return json_response(await _shown(parts, client, batch))
 
 
 @operation(
@@ -194,39 +199,18 @@ async def retry_batch(req: Request, client: df.DurableFunctionsClient) -> Respon
     await parts.files.upload(batch.tenant, file, lines)
     metadata = {**(batch.request.metadata or {}), "retry_of": batch.id}
     changes = {"input_file_id": file.id, "metadata": dict(list(metadata.items())[-16:])}
-    return json_response(await _submit(parts, client, batch.request.model_copy(update=changes)))
+    request = batch.request.model_copy(update=changes)
+    retried = await BatchSubmission(parts, client, Caller(batch.tenant)).of_file(request)
+    return json_response(await _shown(parts, client, retried))
 
 
-async def _submit(
-    parts: Parts, client: df.DurableFunctionsClient, request: BatchRequest
+async def _shown(
+    parts: Parts, client: df.DurableFunctionsClient, batch: AcceptedBatch
 ) -> BatchObject:
-    """Accept a batch: when this returns it is kept, and its orchestration is started."""
-    stored = await parts.files.get(DEFAULT_TENANT, request.input_file_id)
-    if stored is None or stored.file.purpose != "batch":
-        expected = "the id of a file that was uploaded with the purpose `batch`"
-        raise InvalidRequest(
-            f"`input_file_id` is not as expected: {expected}.",
-            [FieldProblem(field="input_file_id", expected=expected)],
-        )
-    now = datetime.now(UTC)
-    batch = AcceptedBatch(
-        id=new_batch_id(now),
-        tenant=DEFAULT_TENANT,
-        request=request,
-        created_at=now,
-        expires_at=now + WINDOW,
-    )
-    await parts.batch_store.accept(batch)
-    ticket = BatchTicket(id=batch.id, tenant=batch.tenant, expires_at=batch.expires_at)
-    try:
-        await client.schedule_new_orchestration(
-            BATCH_ORCHESTRATOR, input=ticket.model_dump(mode="json"), instance_id=batch.id
-        )
-    except grpc.RpcError as error:
-        raise DependencyUnavailable(
-            "The batch could not be started now. Send it again in a few seconds."
-        ) from error
-    return await state_of(parts, client, batch)
+    shown = await state_of(parts, client, batch)
+    if shown is None:
+        raise _no_such_batch()
+    return shown
 
 
 async def _find(parts: Parts, req: Request) -> AcceptedBatch:
@@ -235,8 +219,12 @@ async def _find(parts: Parts, req: Request) -> AcceptedBatch:
     if is_batch_id(batch_id):
         batch = await parts.batch_store.get(DEFAULT_TENANT, batch_id)
     if batch is None:
-        raise NotFound("There is no such batch: use the `id` that `POST /v1/batches` answered.")
+        raise _no_such_batch()
     return batch
+
+
+def _no_such_batch() -> NotFound:
+    return NotFound("There is no such batch: use the `id` that `POST /v1/batches` answered.")
 
 
 async def _wake(client: df.DurableFunctionsClient, batch_id: str, lane: int) -> None:

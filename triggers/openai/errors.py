@@ -11,8 +11,8 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from contracts.errors import InvalidRequest, NoCapacity, SluiceError
-from contracts.openai import ErrorBody, ErrorDetails
+from contracts.errors import NoCapacity, SluiceError
+from contracts.openai import error_body
 from triggers.door import RETRY_AFTER_SECONDS, Door, Handler, guarded, json_response
 from triggers.http import Request
 
@@ -29,27 +29,6 @@ def error_response(_: Request, error: SluiceError) -> Response:
 def error_event(error: SluiceError) -> bytes:
     """The error as the last event of a stream that had begun: its status has been sent."""
     return b"data: " + error_body(error).model_dump_json().encode() + b"\n\n"
-
-
-def error_body(error: SluiceError) -> ErrorBody:
-    """The error object; its `param` names the first field that is wrong."""
-    problems = error.problems if isinstance(error, InvalidRequest) else []
-    return ErrorBody(
-        error=ErrorDetails(
-            message=error.detail,
-            type=_type(error.status),
-            param=problems[0].field if problems else None,
-            code=error.code,
-        )
-    )
-
-
-def _type(status: HTTPStatus) -> str:
-    if status is HTTPStatus.TOO_MANY_REQUESTS:
-        return "rate_limit_error"
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return "server_error"
-    return "invalid_request_error"
 
 
 def _headers(error: SluiceError) -> dict[str, str]:

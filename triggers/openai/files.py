@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Literal
+from typing import Literal, get_args
 
 import azure.durable_functions as df
 from starlette.responses import Response, StreamingResponse
 
 import wiring
-from contracts.batches import FileDeleted, FileList, FileObject
-from contracts.errors import InvalidRequest, NotFound, PayloadTooLarge
+from contracts.batches import FileDeleted, FileList, FileObject, Purpose
+from contracts.errors import InvalidRequest, NotFound, PayloadTooLarge, SluiceError
 from contracts.ids import is_file_id, new_file_id
 from contracts.jobs import DEFAULT_TENANT
 from contracts.openai import ErrorBody
 from contracts.problems import FieldProblem
 from stores.files import StoredFile
 from triggers.door import json_response, query_int
-from triggers.http import Request
+from triggers.http import CallerLeft, Request
 from triggers.multipart import Part, parts
 from triggers.openai.errors import openai_door
 from triggers.operation import ANY_BYTES, Operation, Parameter, operation
@@ -27,6 +27,8 @@ from triggers.operation import ANY_BYTES, Operation, Parameter, operation
 bp = df.Blueprint()
 
 UPLOAD_PURPOSE: Literal["batch"] = "batch"
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+ORDER = "desc"
 LONGEST_NAME = 255
 
 _FILE_ID = Parameter("file_id", "path", "The file's id.", {"type": "string"}, required=True)
@@ -67,7 +69,7 @@ async def upload_file(req: Request) -> Response:
         _check_purpose(purpose)
         if file is None:
             raise _wrong("file", "a file")
-    except InvalidRequest:
+    except (SluiceError, CallerLeft):  # nobody learns the file's id
         if file is not None:
             await files.delete(DEFAULT_TENANT, file.id)
         raise
@@ -87,6 +89,13 @@ async def upload_file(req: Request) -> Response:
                 {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 1000},
             ),
             Parameter("after", "query", "The last id of a former page.", {"type": "string"}),
+            Parameter(
+                "purpose",
+                "query",
+                "Files of one purpose alone.",
+                {"type": "string", "enum": list(PURPOSES)},
+            ),
+            Parameter("order", "query", "Newest first alone.", {"type": "string", "enum": [ORDER]}),
         ),
         responses={HTTPStatus.OK: FileList},
         problems=(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -98,7 +107,17 @@ async def upload_file(req: Request) -> Response:
 @openai_door
 async def list_files(req: Request) -> Response:
     limit = query_int(req, "limit", default=1000, least=1, most=10_000)
-    page = await wiring.parts().files.page(DEFAULT_TENANT, after=req.query.get("after"), most=limit)
+    purpose, order = req.query.get("purpose"), req.query.get("order", ORDER)
+    if purpose is not None and purpose not in PURPOSES:
+        raise _wrong("purpose", f"one of {', '.join(PURPOSES)}")
+    if order != ORDER:
+        raise _wrong("order", ORDER)
+    page = await wiring.parts().files.page(
+        DEFAULT_TENANT,
+        after=req.query.get("after"),
+        most=limit,
+        purpose=purpose,
+    )
     ids = [file.id for file in page.files]
     return json_response(
         FileList(

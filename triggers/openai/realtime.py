@@ -1,45 +1,59 @@
 """Real-time calls: straight through the router, without an orchestration.
 
 What a body holds beyond the model's name is the model's to understand; it passes through. With
-`"stream": true` the answer's events do too, as they arrive.
+`"stream": true` the answer's events do too, as they arrive. A chat's model may be a flow. A caller
+who would rather have a job than wait, or than hear that there is no room, says so: see background.
 """
 
 from __future__ import annotations
 
-import secrets
+import asyncio
+from functools import partial
 from http import HTTPStatus
 
 import azure.durable_functions as df
-from pydantic_core import to_json
+from pydantic import JsonValue
+from pydantic_core import from_json, to_json
 from starlette.responses import Response
 
 import wiring
-from contracts.calls import Attempt, CallScope, ModelCall, Task
-from contracts.jobs import DEFAULT_TENANT
+from contracts.calls import Attempt, CallScope, JsonObject, ModelAnswer, ModelCall, Task
+from contracts.errors import CallPending, DeadlineExceeded, InvalidRequest
+from contracts.flows import FlowInfo, FlowRun
+from contracts.jobs import JobRecord, JobRequest
 from contracts.names import HUB_BINDING
 from contracts.openai import ChatCompletionRequest, EmbeddingsRequest, ErrorBody, ResponsesRequest
-from endpoints import Endpoints
+from contracts.problems import FieldProblem
+from flows.adapters.plain import PLAIN_FLOWS
 from triggers.door import JSON_MEDIA_TYPE, noted, read_json
 from triggers.event_stream import Events, EventStream
 from triggers.http import Request, unless_left
+from triggers.job_state import IDEMPOTENCY_KEY
+from triggers.openai.asked import Asked, Body
+from triggers.openai.background import as_job, wanted
 from triggers.openai.errors import error_event, openai_door
+from triggers.openai.flow_model import completion, flow_input
+from triggers.openai.headers import ANSWER_HEADERS, STICKY, attempt_headers
+from triggers.openai.models import find
 from triggers.operation import ANY_JSON, Operation, Parameter, operation
+from wiring import Parts
 
 bp = df.Blueprint()
 
-PATIENCE_SECONDS = 10.0
-"""How long a call waits for a deployment to have room before it is told to come back."""
-STICKY_HEADER = "x-sluice-sticky-key"
+LONGEST_FLOW_SECONDS = 220.0
+"""Of a flow that a caller waits for: Azure's front ends give up on a request after 230 s."""
 
-_STICKY = Parameter(
-    STICKY_HEADER,
+_PREFER = Parameter(
+    "Prefer",
     "header",
-    "Calls with the same key go to the same deployment, while it takes them.",
-    {"type": "string", "minLength": 1, "maxLength": 255},
+    "`wait=N`: make the call a job; answer 200 when it ends within N seconds, else 202 with the"
+    " job (RFC 7240). Ignored with `stream`.",
+    {"type": "string"},
 )
 _PROBLEMS = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -48,21 +62,21 @@ _PROBLEMS = (
     HTTPStatus.GATEWAY_TIMEOUT,
 )
 
-type _Request = ChatCompletionRequest | EmbeddingsRequest | ResponsesRequest
 
-
-def _described(path: str, summary: str, body: type[_Request]) -> Operation:
+def _described(path: str, summary: str, body: type[Body]) -> Operation:
     return Operation(
         method="POST",
         path=path,
         summary=summary,
         body=body,
-        parameters=(_STICKY,),
-        responses={HTTPStatus.OK: ANY_JSON},
+        parameters=(STICKY, _PREFER, IDEMPOTENCY_KEY),
+        responses={HTTPStatus.OK: ANY_JSON, HTTPStatus.ACCEPTED: JobRecord},
         events=body is not EmbeddingsRequest,
-        response_headers={
-            "x-request-id": "The id that the model's server was given.",
-            "x-sluice-deployment": "The deployment that answered.",
+        response_headers=ANSWER_HEADERS
+        | {
+            "Location": "Path of the job, where the call has become one.",
+            "Retry-After": "Seconds after which to look at it again (202 only).",
+            "Preference-Applied": "The preference that was honoured.",
         },
         problems=_PROBLEMS,
         error_model=ErrorBody,
@@ -96,41 +110,92 @@ async def responses(req: Request, hub: str) -> Response:
     return await _answer(req, hub, Task.RESPONSES, ResponsesRequest)
 
 
-async def _answer(req: Request, hub: str, task: Task, shape: type[_Request]) -> Response:
+async def _answer(req: Request, hub: str, task: Task, shape: type[Body]) -> Response:
     parts = wiring.parts()
     parts.share_by(hub)
-    request = await read_json(req, shape, parts.limits.request_bytes)
-    call, scope = ModelCall(request.model, task, request.payload()), _scope(req)
-    if request.stream:
-        return await unless_left(req, _begun(req, parts.endpoints, call, scope))
-    answer = await unless_left(req, parts.endpoints.invoke(call, scope))
-    return Response(
-        to_json(answer.body), headers=_headers(answer.attempt), media_type=JSON_MEDIA_TYPE
-    )
+    asked = Asked(req, parts, hub, task, await read_json(req, shape, parts.limits.request_bytes))
+    flow = find(parts, asked.body.model, flows=task is Task.CHAT)
+    if flow is None:
+        return await _answer_of_model(asked)
+    assert isinstance(asked.body, ChatCompletionRequest)
+    return await _answer_of_flow(asked, flow, flow_input(flow, asked.body.messages))
 
 
-async def _begun(
-    req: Request, endpoints: Endpoints, call: ModelCall, scope: CallScope
-) -> EventStream:
+async def _answer_of_model(asked: Asked) -> Response:
+    body, scope = asked.body, asked.scope()
+    wish = wanted(asked)
+    if wish is not None:
+        job = JobRequest(
+            flow=PLAIN_FLOWS[asked.task],
+            input=body.payload(),
+            model=body.model,
+            sticky_key=scope.sticky_key,
+        )
+        return await as_job(asked, job, wish, lambda result, _: result)
+    if body.stream:
+        return await unless_left(asked.req, _begun(asked, scope))
+    answer = await unless_left(asked.req, _invoked(asked.parts, asked.call, scope))
+    headers = attempt_headers([answer.attempt])
+    return Response(to_json(answer.body), headers=headers, media_type=JSON_MEDIA_TYPE)
+
+
+async def _answer_of_flow(asked: Asked, flow: FlowInfo, input: JsonObject) -> Response:
+    """A stream of it is one chunk: a flow gives its result whole."""
+    body, scope, wish = asked.body, asked.scope(), wanted(asked)
+    if wish is not None:
+
+        def shown(result: bytes, attempts: list[Attempt]) -> bytes:
+            return completion(flow.name, from_json(result), attempts).whole()
+
+        job = JobRequest(flow=flow.name, input=input, sticky_key=scope.sticky_key)
+        return await as_job(asked, job, wish, shown)
+    result = await unless_left(asked.req, _ran(asked.parts, flow, input, scope))
+    answer = completion(flow.name, result, scope.attempts)
+    headers = attempt_headers(scope.attempts)
+    if not body.stream:
+        return Response(answer.whole(), headers=headers, media_type=JSON_MEDIA_TYPE)
+    options = body.payload().get("stream_options")
+    with_usage = isinstance(options, dict) and options.get("include_usage") is True
+    events = answer.events(with_usage=with_usage)
+    return Response(events, headers=headers, media_type="text/event-stream")
+
+
+async def _ran(parts: Parts, flow: FlowInfo, input: JsonObject, scope: CallScope) -> JsonValue:
+    """The flow's result, while a caller waits for it."""
+    run = FlowRun(invoke=partial(_invoked, parts, scope=scope))
+    seconds = min(parts.limits.flow_time.total_seconds(), LONGEST_FLOW_SECONDS)
+    try:
+        async with asyncio.timeout(seconds):
+            return await parts.flows.check(flow.name, input).run(input, run)
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"Flow {flow.name!r} ran longer than {seconds:.0f} seconds, while its caller waited:"
+            " send `background`: true."
+        ) from None
+
+
+async def _invoked(parts: Parts, call: ModelCall, scope: CallScope) -> ModelAnswer:
+    """As `Endpoints.invoke`. What outlasts a connection is ended, since nobody would look at it."""
+    try:
+        return await parts.endpoints.invoke(call, scope)
+    except CallPending as pending:
+        await parts.endpoints.cancel(scope.handles)
+        expected = "true: the model takes longer than a connection lasts"
+        raise InvalidRequest(
+            f"`background` is not as expected: {expected}.",
+            [FieldProblem(field="background", expected=expected)],
+        ) from pending
+
+
+async def _begun(asked: Asked, scope: CallScope) -> EventStream:
     """The answer once its first event is there: until then an error has its own status."""
-    stream = await endpoints.stream(call, scope)
+    stream = await asked.parts.endpoints.stream(asked.call, scope)
     events = aiter(stream)
     first = await anext(events, b"")
 
     def tell(error: Exception) -> bytes:
-        return error_event(noted(req, error))
+        return error_event(noted(asked.req, error))
 
-    return EventStream(Events(first, events, stream.aclose, tell), _headers(scope.attempts[-1]))
-
-
-def _headers(attempt: Attempt) -> dict[str, str]:
-    return {"x-request-id": attempt.request_id, "x-sluice-deployment": attempt.deployment}
-
-
-def _scope(req: Request) -> CallScope:
-    return CallScope(
-        job_id=f"call_{secrets.token_hex(12)}",
-        tenant=DEFAULT_TENANT,
-        patience=PATIENCE_SECONDS,
-        sticky_key=req.headers.get(STICKY_HEADER),
+    return EventStream(
+        Events(first, events, stream.aclose, tell), attempt_headers(scope.attempts[-1:])
     )

@@ -39,6 +39,8 @@ async def deliver(course: Course, transport: asyncio.Transport) -> None:
             transport.write(head + body[: len(body) // 2])
             await asyncio.sleep(0)  # uvloop sends at the end of a turn
             _reset(transport)
+    # Now, and not in a later turn: whoever has the answer finds the place free.
+    course.end(answered=True)
 
 
 def failing(failure: Status, named: Headers) -> Reply:

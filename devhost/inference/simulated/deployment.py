@@ -150,6 +150,7 @@ class Course:
     workers: asyncio.Semaphore | None
     shown: bool = False
     """Whether the failure has come to light."""
+    ended: bool = False
 
     @property
     def at_once(self) -> bool:
@@ -167,7 +168,11 @@ class Course:
             await self.deployment.ended(self.failure)
 
     def end(self, *, answered: bool) -> None:
-        """The request has left: with all that was to be sent, or its client has gone."""
+        """The request has left: with all that was to be sent, or its client has gone. Only the
+        first word counts."""
+        if self.ended:
+            return
+        self.ended = True
         self.deployment.in_flight -= 1
         if self.failure is not None and self.shown:
             kind = self.failure.kind if self.failure.kind != "status" else str(self.failure.status)

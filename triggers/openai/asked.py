@@ -1,0 +1,43 @@
+"""One real-time request, read."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from contracts.calls import CallScope, ModelCall, Task
+from contracts.jobs import DEFAULT_TENANT
+from contracts.openai import ChatCompletionRequest, EmbeddingsRequest, ResponsesRequest
+from triggers.http import Request
+from triggers.openai.headers import sticky_key
+from wiring import Parts
+
+PATIENCE_SECONDS = 10.0
+"""How long a call waits for a deployment to have room before it is told to come back."""
+
+type Body = ChatCompletionRequest | EmbeddingsRequest | ResponsesRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A body, who sent it, and what it is answered with."""
+
+    req: Request
+    parts: Parts
+    hub: str
+    """The durable client, as its text."""
+    task: Task
+    body: Body
+
+    @property
+    def call(self) -> ModelCall:
+        return ModelCall(self.body.model, self.task, self.body.payload())
+
+    def scope(self) -> CallScope:
+        """Of a call that its caller waits for. Raises InvalidRequest."""
+        return CallScope(
+            job_id=f"call_{secrets.token_hex(12)}",
+            tenant=DEFAULT_TENANT,
+            patience=PATIENCE_SECONDS,
+            sticky_key=sticky_key(self.req),
+        )
