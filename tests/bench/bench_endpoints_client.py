@@ -1,6 +1,6 @@
 """What a model call costs through `Endpoints.invoke`, beside bare aiohttp and httpx.
 
-One simulated chat server in a process of its own answers at once; the clients take turns on the
+One simulated deployment in a process of its own answers at once; the clients take turns on the
 other core, in rounds, so that each ratio compares neighbours in time. All three encode the same
 request and decode the same answer. Absolute figures are the machine's; ratios are the result.
 
@@ -14,12 +14,12 @@ import asyncio
 import contextlib
 import json
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import httpx
@@ -29,75 +29,16 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from contracts.calls import CallScope, ModelCall, Task  # noqa: E402
+from devhost.inference.simulated import simulated_process  # noqa: E402
 from endpoints import Endpoints  # noqa: E402
 from endpoints.settings import Settings  # noqa: E402
 
 CONCURRENT = (1, 32, 256)
 BARE, OURS, HTTPX = "aiohttp, bare", "Endpoints.invoke", "httpx, bare"
 PAYLOAD = {"messages": [{"role": "user", "content": "Say something nice. " * 10}], "max_tokens": 64}
-ANSWER = {
-    "id": "chatcmpl-0123456789",
-    "object": "chat.completion",
-    "created": 1_760_000_000,
-    "model": "simulated",
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": "What a fine day it is. " * 9},
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": {"prompt_tokens": 48, "completion_tokens": 54, "total_tokens": 102},
-}
+ANSWER_TOKENS = 54
 
-type Call = Callable[[], Awaitable[object]]
-
-
-# The server.
-
-
-class ChatServer(asyncio.Protocol):
-    """Reads a request to its end, answers, keeps the connection; nothing else, to be fast."""
-
-    body = json.dumps(ANSWER).encode()
-    reply = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
-        len(body),
-        body,
-    )
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.buffer = b""
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            head = self.buffer[:end].lower()
-            length = int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
-            if len(self.buffer) < end + 4 + length:
-                return
-            self.buffer = self.buffer[end + 4 + length :]
-            self.transport.write(self.reply)  # type: ignore[attr-defined]
-
-
-async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(ChatServer, "127.0.0.1", 0)
-    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
-    sys.stdout.flush()
-    await server.serve_forever()
-
-
-@contextlib.contextmanager
-def simulated_server() -> Iterator[str]:
-    child = subprocess.Popen(
-        [sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        yield f"http://127.0.0.1:{int(child.stdout.readline())}/v1"
-    finally:
-        child.terminate()
-        child.wait(10)
+type Call = Callable[[], Awaitable[Any]]
 
 
 # The clients.
@@ -140,7 +81,7 @@ async def our_endpoints(url: str) -> AsyncIterator[Call]:
     request = ModelCall("m", Task.CHAT, PAYLOAD)  # type: ignore[arg-type]
 
     async def call() -> object:
-        return (await models.invoke(request, CallScope("job", "tenant"))).body
+        return (await models.invoke(request, CallScope("job", "tenant", patience=60))).body
 
     yield call
     await models.aclose()
@@ -177,7 +118,7 @@ async def take_turn(call: Call, concurrent: int, seconds: float) -> Round:
         while (start := time.perf_counter()) - began < seconds:
             answer = await call()
             turn.calls.append(time.perf_counter() - start)
-            assert answer == ANSWER
+            assert answer["usage"]["completion_tokens"] == ANSWER_TOKENS
 
     await asyncio.gather(*(worker() for _ in range(concurrent)))
     turn.seconds = time.perf_counter() - began
@@ -237,14 +178,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each client a case")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        with contextlib.suppress(KeyboardInterrupt):
-            uvloop.run(serve())
-        return
-    with simulated_server() as url:
-        rows = uvloop.run(run(url, options.rounds, options.seconds))
+    with simulated_process("simulated") as url:
+        rows = uvloop.run(run(f"{url}/simulated/v1", options.rounds, options.seconds))
     if options.json:
         options.json.write_text(json.dumps({"rows": rows, "goals": []}, indent=2) + "\n")
 
