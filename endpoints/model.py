@@ -79,7 +79,7 @@ class Model:
         budget = self.pool.budget
         budget.earn()
         # The first needs no coroutine, and is all that most calls need.
-        while (taken := self.pool.take_now(visit) or await self.pool.take(visit)) is not None:
+        while (taken := self.pool.take_now(visit) or await self._take(visit, scope)) is not None:
             try:
                 results = await ask(taken)
             except PayloadTooLarge as error:

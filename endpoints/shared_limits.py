@@ -12,6 +12,11 @@ from endpoints.routing.standing import Standing
 
 ALONE = 10
 """While the others cannot be heard, one part in so many of each limit is used."""
+ASK_AGAIN_SECONDS = 1.0
+"""In how long to ask again, while the others cannot be heard."""
+SHARE_SECONDS = 15.0
+"""And where the others have the rest: they may leave some, or the call may come to one of them next
+time. Sooner would be hard on storage when thousands of jobs wait."""
 
 
 @dataclass(slots=True)
@@ -23,27 +28,30 @@ class SharedLimit:
     """The share."""
     limit: ConcurrencyLimit | RateLimit
 
-    def keep_to(self, amount: int, *, unsettled: bool = False) -> None:
-        """`unsettled`: until the others are heard of."""
-        self.amount = amount
-        if isinstance(self.limit, RateLimit):
-            self.limit.share(amount, unsettled=unsettled)
-        else:
-            self.limit.share(amount)
+    def keep_to(self, amount: int) -> None:
+        """What was granted."""
+        self._share(amount, SHARE_SECONDS if amount < self.whole else None)
 
     def hold_back(self) -> None:
         """Use nothing: the others will be heard in a moment."""
-        self.keep_to(0, unsettled=True)
+        self._share(0, ASK_AGAIN_SECONDS)
 
     def go_alone(self) -> None:
         """Use a small part, without having heard what the others use."""
-        self.keep_to(max(1, self.whole // ALONE), unsettled=True)
+        self._share(max(1, self.whole // ALONE), ASK_AGAIN_SECONDS)
 
     def use(self, now: float) -> LimitUse:
         """To be told to the others."""
         limit = self.limit
         used = limit.used(now) if isinstance(limit, RateLimit) else limit.in_flight
         return LimitUse(whole=self.whole, in_use=max(self.amount, ceil(used)))
+
+    def _share(self, amount: int, waits_most: float | None) -> None:
+        self.amount = amount
+        if isinstance(self.limit, RateLimit):
+            self.limit.share(amount, waits_most=waits_most)
+        else:
+            self.limit.share(amount)
 
 
 def shared_limits(standing: Standing) -> dict[LimitName, SharedLimit]:

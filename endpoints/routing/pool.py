@@ -58,7 +58,7 @@ class Pool[D: Member]:
 
     def __post_init__(self) -> None:
         self._waiters: Waiters[D, Taken[D]] = Waiters()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self.turned_away = 0
         """Calls for which no deployment had room, since the start."""
         for deployment in self.deployments:
@@ -208,9 +208,9 @@ class Pool[D: Member]:
     def _hand_on_at(self, moment: float, deployment: D, now: float) -> None:
         loop = asyncio.get_running_loop()
         at = loop.time() + max(moment - now, SHORTEST_SECONDS)
-        timer = self._timers.get(deployment.name)
+        due, timer = self._timers.get(deployment.name, (0.0, None))
         if timer is not None:
-            if loop.time() < timer.when() <= at and not timer.cancelled():
+            if loop.time() < due <= at:
                 return
             timer.cancel()
-        self._timers[deployment.name] = loop.call_at(at, self.hand_on, deployment)
+        self._timers[deployment.name] = at, loop.call_at(at, self.hand_on, deployment)

@@ -5,33 +5,30 @@ from __future__ import annotations
 SECONDS = 61
 """Each is counted by itself. A minute that begins within a second ends in the sixty-first."""
 
-UNSETTLED_SECONDS = 1.0
-"""In how long to come back where nobody knows the worker's share."""
-
 
 class RateLimit:
     """At most `per_minute` of something in any 60 seconds, wherever they begin."""
 
-    __slots__ = ("_counts", "_per_minute", "_second", "_total", "_unsettled")
+    __slots__ = ("_counts", "_per_minute", "_second", "_total", "_waits_most")
 
     def __init__(self, per_minute: float) -> None:
         self._per_minute = per_minute
         self._counts = [0.0] * SECONDS
         self._total = 0.0
         self._second = 0
-        self._unsettled = False
+        self._waits_most: float | None = None
 
     @property
     def per_minute(self) -> float:
         return self._per_minute
 
-    def share(self, per_minute: float, *, unsettled: bool = False) -> None:
+    def share(self, per_minute: float, *, waits_most: float | None = None) -> None:
         """Of a limit that holds across workers, what this one may use.
 
-        `unsettled`: only until it has heard of the others, so that there may soon be more.
+        `waits_most`: in how many seconds it is worth to ask again, since it may be more then.
         """
         self._per_minute = per_minute
-        self._unsettled = unsettled
+        self._waits_most = waits_most
 
     def used(self, now: float) -> float:
         """In the last minute."""
@@ -64,8 +61,10 @@ class RateLimit:
         """The earliest time at which the amount would be admitted."""
         if self.admits(amount, now):
             return now
-        if self._unsettled:
-            return now + UNSETTLED_SECONDS
+        until = self._room_from(amount)
+        return until if self._waits_most is None else min(until, now + self._waits_most)
+
+    def _room_from(self, amount: float) -> float:
         left = self._total
         for age in range(SECONDS - 1, -1, -1):
             left -= self._counts[(self._second - age) % SECONDS]

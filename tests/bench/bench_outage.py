@@ -71,8 +71,6 @@ LOW = "half the capacity"
 WARM_UP_SECONDS = 30
 """In which the router finds out what each deployment takes."""
 RECOVERY_SECONDS = 10
-PEER_RECOVERY_SECONDS = 40
-"""More than its cooldown."""
 TIMEOUT_SECONDS = 5
 PATIENCE_SECONDS = 2
 """As a job's call has."""
@@ -135,7 +133,7 @@ def router(url: str, attempts: list[Attempt]) -> Endpoints:
 
 async def measure_peer(url: str, load: str, seconds: float) -> list[Row]:
     rate = per_second(load)
-    whole = WARM_UP_SECONDS + seconds + PEER_RECOVERY_SECONDS
+    whole = WARM_UP_SECONDS + seconds + RECOVERY_SECONDS
     told = ["--per-second", f"{rate}", "--seconds", f"{whole}", "--timeout", f"{TIMEOUT_SECONDS}"]
     urls = [f"{url}/{name}/v1" for name in NAMES]
     async with steering(url) as control, program("litellm_outage", *told, *urls) as child:
@@ -143,7 +141,7 @@ async def measure_peer(url: str, load: str, seconds: float) -> list[Row]:
         if (await child.stdout.readline()).decode().strip() != BEGINS:
             raise RuntimeError("the LiteLLM Router did not start; it has said why on stderr")
         await asyncio.sleep(WARM_UP_SECONDS)
-        outage = await play(control, "503", NAMES[0], seconds, PEER_RECOVERY_SECONDS)
+        outage = await play(control, "503", NAMES[0], seconds, RECOVERY_SECONDS)
         made = [Made(*each) for each in json.loads(await child.stdout.read())]
     return [row(PEER, load, outage, made, max(0, outage.arrived - 1))]
 

@@ -117,8 +117,13 @@ async def _router(url: str) -> AsyncIterator[tuple[Endpoints, list[int]]]:
     def meter(record: UsageRecord) -> None:
         metered[0] += record.attempt.usage.output_tokens
 
-    deployment = {"name": "d", "protocol": "openai", "url": url, "model": MODEL}
-    deployment |= {"auth": {"key": "key"}}
+    deployment = {
+        "name": "d",
+        "protocol": "openai",
+        "url": url,
+        "model": MODEL,
+        "auth": {"key": "key"},
+    }
     settings = Settings.model_validate({"models": {MODEL: {"deployments": [deployment]}}})
     models = Endpoints(settings, context=Context(meter=meter))
     try:

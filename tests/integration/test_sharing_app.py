@@ -81,7 +81,21 @@ def second_host(folder: Path, one: Stack, deployments: Path):
     return functions_host(folder, hub, *key, app=ROOT, **settings)
 
 
+async def have_met(app: App) -> None:
+    """Until each worker has its half."""
+    until = time.monotonic() + 30
+    shares: list[int] = []
+    while shares != [20, 20]:
+        assert time.monotonic() < until, shares
+        for session in app.sessions:  # whose door brings the worker to the others
+            async with session.get("/v1/deployments/limited") as response:
+                workers = (await response.json())["workers"]
+        shares = [worker["limits"]["requests"]["share"] for worker in workers]
+        await asyncio.sleep(0.2)
+
+
 async def test_a_limit_holds_for_jobs_that_both_workers_run(app, models):
+    await have_met(app)
     models["limited"].set(Behaviour(latency=Constant(ms=20)))
     jobs = [submit(app.sessions[number % 2], "embed") for number in range(120)]
     assert {status for status, _, _ in await asyncio.gather(*jobs)} == {202}
