@@ -54,7 +54,10 @@ class Clock:
 
     @property
     def clocks(self) -> Clocks:
-        return Clocks(now=self, monotonic=lambda: (self.time - NOON).total_seconds())
+        return Clocks(now=self, monotonic=self.monotonic)
+
+    def monotonic(self) -> float:
+        return (self.time - NOON).total_seconds()
 
     def advance(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
