@@ -11,6 +11,7 @@ way can no longer reach them.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Iterable
@@ -72,14 +73,19 @@ class Checkpoint:
     async def read(self) -> set[str]:
         """Take the slice over; returns the custom_ids of the lines that have ended."""
         ended: set[str] = set()
-        for part in (self._out, self._err):
+
+        async def read_ended(part: PartWriter) -> None:
             async for text in part.take():
                 custom_id, tokens = results.read_ended(text)
                 ended.add(custom_id)
                 part.count(tokens)
-        async for text in self._left.take(make=False):
-            custom_id, so_far = results.read_left(text)
-            self.left[custom_id] = so_far
+
+        async def read_left() -> None:
+            async for text in self._left.take(make=False):
+                custom_id, so_far = results.read_left(text)
+                self.left[custom_id] = so_far
+
+        await asyncio.gather(read_ended(self._out), read_ended(self._err), read_left())
         for custom_id in ended & self.left.keys():
             del self.left[custom_id]
         await self._count_start()

@@ -33,6 +33,7 @@ from contracts.batches import (
 from stores.blobs import Container, Described, Taken
 from stores.files import newest
 from stores.jobs import KeyClaim
+from stores.recent import Recent
 
 
 class StopMark(BaseModel):
@@ -79,27 +80,38 @@ class Progress:
     tokens: TokenCounts
 
 
+RECENT_BYTES = 4 * 1024 * 1024
+
+
 class BatchStore:
     """Blobs of batches. Methods raise DependencyUnavailable when storage cannot be used."""
 
     def __init__(self, container: Container) -> None:
         self._blobs = container
+        self._recent = Recent(RECENT_BYTES)
 
     # The batch.
 
     async def accept(self, batch: AcceptedBatch) -> None:
         """Keep an accepted batch; one that is there already stays as it is."""
-        await self._blobs.put_new(
-            f"{batch.tenant}/batches/{batch.id}", batch.model_dump_json().encode()
-        )
+        name, content = f"{batch.tenant}/batches/{batch.id}", batch.model_dump_json().encode()
+        if await self._blobs.put_new(name, content):
+            self._recent.add(name, content)
 
     async def get(self, tenant: str, batch_id: str) -> AcceptedBatch | None:
-        stored = await self._blobs.get(f"{tenant}/batches/{batch_id}")
+        stored = await self._unchanging(f"{tenant}/batches/{batch_id}")
         return None if stored is None else AcceptedBatch.model_validate_json(stored)
 
     async def page(self, tenant: str, *, after: str | None, most: int) -> tuple[list[str], bool]:
         """Ids, newest first, from the one after `after` on, and whether there are more."""
         return await newest(self._blobs, f"{tenant}/batches/", after=after, most=most)
+
+    async def _unchanging(self, name: str) -> bytes | None:
+        """A blob that is written once, or always the same: every step of a batch reads it."""
+        stored = self._recent.get(name)
+        if stored is None and (stored := await self._blobs.get(name)) is not None:
+            self._recent.add(name, stored)
+        return stored
 
     async def claim_key(self, tenant: str, key: str, claim: KeyClaim) -> KeyClaim:
         """Bind an Idempotency-Key to a batch, or learn which batch has it already."""
@@ -114,10 +126,12 @@ class BatchStore:
         return None if stored is None else KeyClaim.model_validate_json(stored)
 
     async def put_plan(self, tenant: str, batch_id: str, plan: BatchPlan) -> None:
-        await self._blobs.put(f"{tenant}/plans/{batch_id}", plan.model_dump_json().encode())
+        name, content = f"{tenant}/plans/{batch_id}", plan.model_dump_json().encode()
+        await self._blobs.put(name, content)
+        self._recent.add(name, content)
 
     async def get_plan(self, tenant: str, batch_id: str) -> BatchPlan | None:
-        stored = await self._blobs.get(f"{tenant}/plans/{batch_id}")
+        stored = await self._unchanging(f"{tenant}/plans/{batch_id}")
         return None if stored is None else BatchPlan.model_validate_json(stored)
 
     async def put_problems(self, tenant: str, batch_id: str, problems: LineProblems) -> None:

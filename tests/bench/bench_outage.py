@@ -70,7 +70,7 @@ LOW = "half the capacity"
 
 WARM_UP_SECONDS = 30
 """In which the router finds out what each deployment takes."""
-RECOVERY_SECONDS = 10
+RECOVERY_SECONDS = 15
 TIMEOUT_SECONDS = 5
 PATIENCE_SECONDS = 2
 """As a job's call has."""

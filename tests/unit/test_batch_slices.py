@@ -40,6 +40,12 @@ SOON = datetime(2030, 1, 1, tzinfo=UTC)
 NAMES = [f"default/slices/b/00000.{kind}" for kind in ("out", "err", "left")]
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has ended is kept as soon as it has: the tests count turns, not seconds."""
+    monkeypatch.setattr(slices, "GATHER_SECONDS", 0)
+
+
 async def answers(line: BatchLine, scope: CallScope) -> Answer:
     return Answer({"usage": {"prompt_tokens": 1}}, "r")
 
