@@ -11,7 +11,7 @@ from datetime import datetime
 
 from batches import results
 from batches.checkpoint import Checkpoint
-from batches.input import InputGone, slice_lines
+from batches.input import slice_lines
 from batches.lines import cut
 from batches.part_writer import ANY_LENGTH
 from contracts.batches import (
@@ -26,6 +26,7 @@ from contracts.batches import (
     Slice,
 )
 from contracts.calls import CallHandle
+from contracts.errors import InputGone
 from stores.batches import BatchStore, Part, StopMark, counted
 from stores.files import FileStore
 

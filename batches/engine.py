@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from batches.calls import Call, flow_caller, model_caller
 from batches.checkpoint import Checkpoint
 from batches.ending import EXPIRED, GONE, HOPELESS, Ending
-from batches.input import InputGone, input_file, slice_lines
+from batches.input import input_file, slice_lines
 from batches.lines import LineChecker
 from batches.planning import plan
 from batches.slices import SliceRun, carry
@@ -25,7 +25,7 @@ from contracts.batches import (
     SliceTicket,
     Validation,
 )
-from contracts.errors import Conflict, SluiceError
+from contracts.errors import Conflict, InputGone, SluiceError
 from endpoints import Endpoints
 from flows.registry import Flows
 from stores.batches import BatchStore

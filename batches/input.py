@@ -6,13 +6,9 @@ from collections.abc import AsyncIterator
 
 from batches.lines import cut, parse
 from contracts.batches import AcceptedBatch, BatchLine, FileObject, InputBlob, Slice
-from contracts.errors import SluiceError
+from contracts.errors import InputGone
 from stores.files import FileStore, StoredFile
 from stores.input_blobs import InputBlobs
-
-
-class InputGone(SluiceError):
-    """The file was deleted while the batch ran."""
 
 
 async def input_file(

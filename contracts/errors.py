@@ -4,6 +4,7 @@
     ├── CallerError            the caller's fault: never retried
     │   ├── InvalidRequest     400  a field is wrong; names it and what was expected
     │   ├── NotFound           404  no such job, flow, model …
+    │   │   └── UnknownModel        as the OpenAI API tells it
     │   ├── Conflict           409  the resource's state does not allow it
     │   ├── IdempotencyKeyReused  422  the key is bound to another request
     │   └── PayloadTooLarge    413
@@ -16,6 +17,7 @@
     │   │   └── CallGivenUp    what a model worked on was cancelled, or took too long: never retried
     │   └── OutcomeUnknown     the model may have run: retried only at-least-once
     ├── FlowFailed             an author's flow raised: never retried
+    ├── InputGone              a batch's input file was deleted while it ran
     ├── DeadlineExceeded       the job's deadline passed
     ├── DependencyUnavailable  storage or messaging is down: retried later
     │   └── Overtaken          another worker does the same: this one begins anew
@@ -97,6 +99,12 @@ class InvalidRequest(CallerError):
 class NotFound(CallerError):
     status = HTTPStatus.NOT_FOUND
     code = "not_found"
+
+
+class UnknownModel(NotFound):
+    """OpenAI's clients look for this code."""
+
+    code = "model_not_found"
 
 
 class Conflict(CallerError):
@@ -194,6 +202,12 @@ class FlowFailed(SluiceError):
     """The flow's own code raised."""
 
     code = "flow_failed"
+
+
+class InputGone(SluiceError):
+    """A batch's input file was deleted while the batch ran."""
+
+    code = "input_gone"
 
 
 class DeadlineExceeded(SluiceError):

@@ -60,11 +60,9 @@ class Model:
     async def stream(self, call: ModelCall, pin: str | None, scope: CallScope) -> Streaming:
         """See `Endpoints.stream`. Neither hedged nor mirrored."""
         visit = self._visit(call, pin, scope)
-
-        async def opened(taken: Taken[Deployment]) -> list[Result]:
-            return [await taken.deployment.open(call, scope, taken.slot)]
-
-        result = await self._answered(visit, scope, opened)
+        result = await self._answered(
+            visit, scope, lambda taken: taken.deployment.open(call, scope, taken.slot)
+        )
         assert result.stream is not None
         return result.stream
 
@@ -72,7 +70,7 @@ class Model:
         self,
         visit: Visit[Deployment],
         scope: CallScope,
-        ask: Callable[[Taken[Deployment]], Awaitable[list[Result]]],
+        ask: Callable[[Taken[Deployment]], Awaitable[Result | list[Result]]],
     ) -> Result:
         """The first answer on the visit's way. Raises what sums up the others."""
         tally = Tally(self.name)
@@ -81,10 +79,11 @@ class Model:
         # The first needs no coroutine, and is all that most calls need.
         while (taken := self.pool.take_now(visit) or await self._take(visit, scope)) is not None:
             try:
-                results = await ask(taken)
+                said = await ask(taken)
             except PayloadTooLarge as error:
                 tally.too_large(error)
                 continue
+            results = said if isinstance(said, list) else [said]
             if results[0].verdict.outcome == "answered":
                 return results[0]
             for result in results:
@@ -168,14 +167,14 @@ class Model:
 
     # Asking.
 
-    async def _ask(
+    def _ask(
         self, taken: Taken[Deployment], visit: Visit[Deployment], call: ModelCall, scope: CallScope
-    ) -> list[Result]:
-        """What one deployment said, or two when the call is hedged; an answer stands first."""
+    ) -> Awaitable[Result | list[Result]]:
+        """What one deployment says, or two when the call is hedged; an answer stands first."""
         first = taken.deployment.ask(call, scope, taken.slot)
         after = self._hedge_delay(visit, taken.deployment, scope)
         if after is None:
-            return [await first]
+            return first
 
         def second() -> Ask | None:
             budget = self.pool.budget
@@ -187,7 +186,7 @@ class Model:
                 return None
             return other.deployment.ask(call, scope, other.slot)
 
-        return await hedged(first, after, second)
+        return hedged(first, after, second)
 
     def _hedge_delay(
         self, visit: Visit[Deployment], deployment: Deployment, scope: CallScope

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
@@ -31,6 +32,7 @@ _log = logging.getLogger("sluice.stores")
 
 BLOCK_BYTES = 4 * 1024 * 1024
 """Of a streamed upload or download. 50,000 blocks make 200 GB."""
+LARGE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ class Container:
             blob = self._client.get_blob_client(name)
             try:
                 added = await blob.append_block(
-                    data,
+                    _body(data),
                     length=len(data),
                     etag=etag,
                     match_condition=MatchConditions.IfNotModified,
@@ -312,7 +314,7 @@ class Container:
 
         async def stage(block: bytes) -> None:
             number = f"{len(blocks):08d}"
-            await blob.stage_block(number, block, length=len(block))
+            await blob.stage_block(number, _body(block), length=len(block))
             blocks.append(BlobBlock(number))
 
         buffer = bytearray()
@@ -407,3 +409,8 @@ class Container:
             raise DependencyUnavailable(
                 "Storage cannot be reached now. Nothing was lost: try again in a few seconds."
             ) from error
+
+
+def _body(data: bytes) -> bytes | BytesIO:
+    """A large one is written in pieces, with others of the event loop in between."""
+    return data if len(data) < LARGE_BYTES else BytesIO(data)

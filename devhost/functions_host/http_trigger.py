@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
@@ -15,6 +16,9 @@ from devhost.functions_host.http_endpoints import Endpoint
 from devhost.functions_host.keys import Keys, presented_key
 from devhost.functions_host.request_limits import RequestLimits, TooManyRequestsError
 from devhost.functions_host.routes import split_path
+
+_REMEMBERED = 256
+"""Paths whose functions are remembered: most requests are for few of them."""
 
 
 class Serving(Protocol):
@@ -37,6 +41,7 @@ class HttpTriggers:
         self._serving = serving
         self._keys = keys
         self._limits = RequestLimits(config)
+        self._matches = lru_cache(_REMEMBERED)(self._matching)
 
     async def __call__(self, request: Request, send: Send) -> None:
         found = self._find(request)
@@ -53,12 +58,7 @@ class HttpTriggers:
 
     def _find(self, request: Request) -> tuple[Endpoint, dict[str, str]] | Response:
         """The function that the request may have, with its route values; else a refusal."""
-        path = split_path(request.scope["raw_path"].decode("latin-1"))
-        matches = [
-            (endpoint, values)
-            for endpoint in self.endpoints
-            if (values := endpoint.route.match(path)) is not None
-        ]
+        matches = self._matches(request.scope["raw_path"])
         if not matches:
             return _plain(HTTPStatus.NOT_FOUND, "No function has this route.")
         for endpoint, values in matches:
@@ -66,8 +66,16 @@ class HttpTriggers:
                 key = presented_key(request.headers, request.query_params)
                 if self._keys is not None and not self._keys.permit(endpoint.access, key):
                     return _plain(HTTPStatus.UNAUTHORIZED, "This function needs its key.")
-                return endpoint, values
+                return endpoint, dict(values)
         return _wrong_method(request.method, [endpoint for endpoint, _ in matches])
+
+    def _matching(self, raw_path: bytes) -> list[tuple[Endpoint, dict[str, str]]]:
+        path = split_path(raw_path.decode("latin-1"))
+        return [
+            (endpoint, values)
+            for endpoint in self.endpoints
+            if (values := endpoint.route.match(path)) is not None
+        ]
 
 
 def _wrong_method(method: str, endpoints: list[Endpoint]) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import sys
@@ -36,6 +37,8 @@ _ACCOUNT_KEY = (
 _LLM_MODEL = "gemma-3-270m"
 _EXTRACTIVE_MODEL = "extractive-minilm"
 _LLM_PARALLEL = 2
+LONGEST_BODY_BYTES = 256 * 1024 * 1024
+"""Over SLUICE_MAX_FILE_BYTES, so that it is the app which says that a file is too large."""
 LONGEST_TIMEOUT_SECONDS = 180
 """Azure ML's own limit, for a model that writes word by word on a CPU."""
 
@@ -197,6 +200,9 @@ def _add_host(plan: Plan, state: StateFolder, options: Options, hub_port: int) -
     port = options.port or free_port()
     environment = {**plan.environment, "FUNCTIONS_WORKER_RUNTIME": "python"}
     environment["FUNCTIONS_HOST_KEY"] = state.api_key()
+    # Azure's own setting: by default a file of a batch would be too large for the host.
+    limit = os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") or str(LONGEST_BODY_BYTES)
+    environment["FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"] = limit
     if options.deployments is not None:
         environment["SLUICE_DEPLOYMENTS"] = str(options.deployments.resolve())
     command = [sys.executable, "-m", "devhost.functions_host", "--app", str(ROOT)]

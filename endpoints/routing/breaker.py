@@ -78,8 +78,9 @@ class Breaker:
         return now >= self._open_until and not self._trial
 
     def suspect(self, now: float) -> bool:
-        """It may be breaking down: others of its kind are to be asked before."""
-        return bool(self._failed) and now < self._suspect_until
+        """It may be breaking down: others of its kind are to be asked before. Once it is open the
+        trial decides."""
+        return self._open_until is None and bool(self._failed) and now < self._suspect_until
 
     def admits_from(self, now: float) -> float:
         """The earliest time at which a call may go through; any moment, if a trial is under way."""

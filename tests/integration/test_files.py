@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from urllib.parse import quote, urlsplit
 
+import aiohttp
 import pytest
 
 from contracts.errors import Conflict, InvalidRequest, NotFound
@@ -36,7 +37,9 @@ async def container(it: Lab):
 
 async def test_a_file_from_its_upload_to_its_removal(it: Lab):
     data = chat_lines(10)
-    kept = await it.batches.upload(data, name="größe 1.jsonl")
+    form = aiohttp.FormData({"purpose": "batch"}, quote_fields=False)
+    form.add_field("file", data, filename="größe 1.jsonl")
+    kept = await it.batches.call("POST", "/v1/files", data=form)
     assert kept["id"].startswith("file-")
     assert kept["object"] == "file"
     assert (kept["bytes"], kept["filename"]) == (len(data), "größe 1.jsonl")

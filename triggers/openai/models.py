@@ -8,7 +8,7 @@ import azure.durable_functions as df
 from starlette.responses import Response
 
 import wiring
-from contracts.errors import NotFound
+from contracts.errors import UnknownModel
 from contracts.flows import FlowInfo
 from contracts.openai import ErrorBody, ModelObject, ModelObjectList
 from triggers.door import json_response
@@ -21,12 +21,6 @@ bp = df.Blueprint()
 
 OWNER = "sluice"
 FLOW_OWNER = "flow"
-
-
-class UnknownModel(NotFound):
-    """With the code that OpenAI gives it."""
-
-    code = "model_not_found"
 
 
 def find(parts: Parts, name: str, *, flows: bool = True) -> FlowInfo | None:
