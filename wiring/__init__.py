@@ -37,7 +37,7 @@ from stores.input_blobs import InputBlobs
 from stores.jobs import JobStore
 from stores.queues import Namespace, Queues
 from wiring.exchange import Exchange, worker_name
-from wiring.usage import log_usage
+from wiring.usage import UsageLog
 
 _log = logging.getLogger("sluice.wiring")
 
@@ -152,7 +152,7 @@ def build(environ: Mapping[str, str]) -> Parts:
 
 def _endpoints(environ: Mapping[str, str], comparisons: ComparisonStore) -> Endpoints:
     context = Context(
-        meter=log_usage,
+        meter=UsageLog(),
         compared=comparisons.add,
         region=environ.get("SLUICE_REGION") or None,
     )
