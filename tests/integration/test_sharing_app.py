@@ -19,6 +19,7 @@ from devhost.stack.plan import Options
 from devhost.stack.running import Stack, stack
 from tests.integration.functions_host_harness import ROOT, functions_host
 from tests.integration.jobs_client import submit
+from wiring.usage import EVERY_SECONDS
 
 MODELS = """
 models:
