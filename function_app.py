@@ -7,7 +7,15 @@ import wiring
 from activities import announce_batch, cancel_calls, publish_reply, run_job
 from activities import batches as batch_steps
 from orchestrators import batch, job, rollout, standing
-from triggers import comparisons, deployments, jobs, operations, rollouts, service_bus
+from triggers import (
+    batch_blobs,
+    comparisons,
+    deployments,
+    jobs,
+    operations,
+    rollouts,
+    service_bus,
+)
 from triggers.openai import batches, files, models, realtime
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -23,6 +31,7 @@ for module in (
     rollouts,
     comparisons,
     service_bus,
+    batch_blobs,
     job,
     standing,
     rollout,

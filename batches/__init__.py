@@ -3,6 +3,7 @@
 engine       the steps of a batch, as activities call them
 input        the input file, and the lines of a slice
 lines        an input file's lines, cut and checked
+seen         the ids of a file's lines
 planning     a whole input file: every problem found, or its slices
 slices       one slice carried through
 calls        a line's request: a call of a model, or a run of a flow

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from pydantic import JsonValue
 
-from contracts.batches import BatchLine, TokenCounts
+from contracts.batches import BatchLine, Tokens
 from contracts.calls import Attempt, CallScope, JsonObject, ModelAnswer, ModelCall, Task
 from contracts.errors import FlowFailed
 from contracts.flows import FlowRun
@@ -28,7 +28,7 @@ _TASKS = {
 class Answer:
     body: JsonValue
     request_id: str
-    flow_usage: TokenCounts | None = None
+    flow_tokens: Tokens | None = None
     """Of a flow's calls."""
 
 
@@ -71,15 +71,13 @@ def flow_caller(endpoints: Endpoints, flows: Flows, longest: timedelta) -> Call:
                 " service allows."
             ) from None
         request_id = scope.attempts[-1].request_id if scope.attempts else scope.job_id
-        return Answer(body, request_id, _usage(scope.attempts))
+        return Answer(body, request_id, _tokens(scope.attempts))
 
     return call
 
 
-def _usage(attempts: list[Attempt]) -> TokenCounts:
-    used = TokenCounts(
-        input_tokens=sum(attempt.usage.input_tokens for attempt in attempts),
-        output_tokens=sum(attempt.usage.output_tokens for attempt in attempts),
+def _tokens(attempts: list[Attempt]) -> Tokens:
+    return Tokens(
+        input=sum(attempt.usage.input_tokens for attempt in attempts),
+        output=sum(attempt.usage.output_tokens for attempt in attempts),
     )
-    used.total_tokens = used.input_tokens + used.output_tokens
-    return used

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from batches import results
 from batches.checkpoint import Checkpoint
-from batches.input import slice_lines
+from batches.input import slice_ids
 from batches.lines import cut
 from batches.part_writer import ANY_LENGTH
 from contracts.batches import (
@@ -34,7 +34,7 @@ CANCELLED, EXPIRED, HOPELESS = "cancelled", "expired", "hopeless"
 GONE, FAULT = "gone", "fault"
 """Why a batch is stopped."""
 
-FILLS_AT_ONCE = 4
+FILLS_AT_ONCE = 8
 """Slices."""
 
 _FAULT = "A fault in the service ended the batch; its operator finds it logged."
@@ -109,9 +109,9 @@ class Ending:
         ended = await checkpoint.read()
         checkpoint.add(
             [
-                results.not_run(batch.id, line.custom_id, *_NOT_RUN[why])
-                async for line in slice_lines(self.files, batch, piece)
-                if line.custom_id not in ended
+                results.not_run(batch.id, custom_id, *_NOT_RUN[why])
+                async for custom_id in slice_ids(self.files, batch, piece)
+                if custom_id not in ended
             ]
         )
         await checkpoint.flush()
@@ -186,7 +186,7 @@ def _tell_counts(ended: BatchObject, plan: BatchPlan | None, parts: list[Part]) 
     ended.model = plan.model
     progress = counted(parts)
     ended.request_counts = progress.counts.model_copy(update={"total": plan.lines})
-    ended.usage = progress.tokens
+    ended.usage = progress.tokens.counts()
 
 
 def _tell_end(

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from batches.seen import Seen
 from contracts.batches import JOBS_ENDPOINT, BatchLine, LineProblem
 from contracts.jobs import JobRequest
 from contracts.states import Execution
 
+MOST_LINES = 100_000
+"""Of a batch: Azure OpenAI's limit; OpenAI's own is 50,000."""
 MOST_LINE_BYTES = 8 * 1024 * 1024
 """A longer line could not pass through the doors or queues of most models either."""
 
@@ -90,7 +93,7 @@ class LineChecker:
         self._endpoint = endpoint
         self._models = models
         self._flows = flows
-        self._seen: set[int] = set()
+        self._seen = Seen(MOST_LINES)
         self._model_line = 0
         self.model: str | None = None
         """The one model of the batch; None where lines name flows."""
@@ -108,16 +111,13 @@ class LineChecker:
             return _problem(
                 line, "url_mismatch", f"`url` is not the batch's endpoint, {self._endpoint}.", "url"
             )
-        # Hashes, for 100,000 ids of 512 characters would take a lot of room.
-        key = hash(parsed.custom_id)
-        if key in self._seen:
+        if not self._seen.add(parsed.custom_id):
             return _problem(
                 line,
                 "duplicate_custom_id",
                 "An earlier line has the same `custom_id`.",
                 "custom_id",
             )
-        self._seen.add(key)
         if self._endpoint == JOBS_ENDPOINT:
             return self._check_job(line, parsed)
         return self._check_model(line, parsed)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from batches.lines import cut
 from batches.results import Kept
-from contracts.batches import TokenCounts
+from contracts.batches import Tokens
 from contracts.errors import DependencyUnavailable
 from stores.batches import BatchStore, Note
 
@@ -55,14 +55,14 @@ class PartWriter:
         taken = await self._store.take(self.name, self.note)
         self._etag = taken.etag
         self._noted = self.note.model_copy(deep=True)
-        self.note.lines, self.note.tokens = 0, TokenCounts()
+        self.note.lines, self.note.tokens = 0, Tokens()
         if taken.new:
             return
         async for line in cut(self._store.lines(self.name), most=ANY_LENGTH):
             self._size = line.end
             yield line.text
 
-    def count(self, tokens: TokenCounts) -> None:
+    def count(self, tokens: Tokens) -> None:
         """The blob has one more line."""
         self.note.lines += 1
         self.note.tokens.add(tokens)

@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from batches.lines import LineChecker, RawLine, cut
+from batches.lines import MOST_LINES, LineChecker, RawLine, cut
 from contracts.batches import MOST_ERRORS, BatchPlan, LineProblem, Slice
 
-MOST_LINES = 100_000
-"""Azure OpenAI's limit; OpenAI's own is 50,000."""
 SLICE_LINES = 500
 SLICE_BYTES = 4 * 1024 * 1024
 BREATHE_EVERY = 200

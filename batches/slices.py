@@ -189,7 +189,7 @@ class _Runner:
             _log.error("batch %s: unexpected %s\n%s", run.batch_id, type(error).__name__, frames)
             return results.refused(run.batch_id, line.custom_id, SluiceError(FAULT))
         return results.answered(
-            run.batch_id, line.custom_id, answer.request_id, answer.body, answer.flow_usage
+            run.batch_id, line.custom_id, answer.request_id, answer.body, answer.flow_tokens
         )
 
     def _failed(self, line: BatchLine, before: Left, error: SluiceError) -> Kept:

@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/batch and .../files.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -12,7 +13,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    JsonValue,
     StringConstraints,
     model_validator,
 )
@@ -108,7 +108,7 @@ class HandedBatch(BaseModel):
     input_blob: str | None = Field(
         default=None,
         min_length=1,
-        max_length=4096,
+        max_length=10_000,
         description="URL of a blob of the container for inputs.",
     )
     input_file_id: str | None = Field(default=None, min_length=1, max_length=128)
@@ -194,7 +194,7 @@ class OutputTokensDetails(BaseModel):
 
 
 class TokenCounts(BaseModel):
-    """Tokens of answered lines, as the models reported them."""
+    """Tokens of answered lines, as they are shown."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -204,13 +204,34 @@ class TokenCounts(BaseModel):
     output_tokens_details: OutputTokensDetails = OutputTokensDetails()
     total_tokens: int = 0
 
-    def add(self, other: TokenCounts) -> None:
-        """Count another's tokens in."""
-        self.input_tokens += other.input_tokens
-        self.input_tokens_details.cached_tokens += other.input_tokens_details.cached_tokens
-        self.output_tokens += other.output_tokens
-        self.output_tokens_details.reasoning_tokens += other.output_tokens_details.reasoning_tokens
-        self.total_tokens += other.total_tokens
+
+@dataclass(slots=True)
+class Tokens:
+    """What answered lines used, as the models reported it: counted as lines end."""
+
+    input: int = 0
+    cached: int = 0
+    """Of the input."""
+    output: int = 0
+    reasoning: int = 0
+    """Of the output."""
+
+    def add(self, other: Tokens) -> None:
+        """Count another's in."""
+        self.input += other.input
+        self.cached += other.cached
+        self.output += other.output
+        self.reasoning += other.reasoning
+
+    def counts(self) -> TokenCounts:
+        """As they are shown."""
+        return TokenCounts(
+            input_tokens=self.input,
+            input_tokens_details=InputTokensDetails(cached_tokens=self.cached),
+            output_tokens=self.output,
+            output_tokens_details=OutputTokensDetails(reasoning_tokens=self.reasoning),
+            total_tokens=self.input + self.output,
+        )
 
 
 class BatchObject(BaseModel):
@@ -254,7 +275,7 @@ class BatchList(BaseModel):
     has_more: bool = False
 
 
-# A line, in and out.
+# A line.
 
 
 class BatchLine(BaseModel):
@@ -266,38 +287,6 @@ class BatchLine(BaseModel):
     method: Literal["POST"]
     url: str
     body: JsonObject
-
-
-class LineResponse(BaseModel):
-    """What a line's request was answered."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    status_code: int
-    request_id: str
-    body: JsonValue
-    usage: TokenCounts | None = Field(default=None, exclude_if=lambda usage: usage is None)
-    """What a flow's model calls used. A model's own answer tells it in its body."""
-
-
-class LineError(BaseModel):
-    """Why a line's request was not answered at all."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    code: str
-    message: str
-
-
-class OutputLine(BaseModel):
-    """A line of an output or error file."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str
-    custom_id: str
-    response: LineResponse | None = None
-    error: LineError | None = None
 
 
 # What passes between the steps of a batch. History carries these: they stay small.

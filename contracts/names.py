@@ -39,6 +39,8 @@ MOST_LANES = 8
 BATCH_INPUTS = "SLUICE_BATCH_INPUTS"
 """The app setting of the blob container into which others put the inputs of batches."""
 DEFAULT_BATCH_INPUTS = "batch-inputs"
+BATCH_INPUTS_SOURCE = "SLUICE_BATCH_INPUTS_SOURCE"
+"""The app setting that says how the host learns of them: EventGrid or LogsAndContainerScan."""
 
 SERVICE_BUS_CONNECTION = "ServiceBusConnection"
 """The app setting of the namespace: a connection string, or NAME__fullyQualifiedNamespace."""

@@ -28,7 +28,7 @@ from contracts.batches import (
     BatchPlan,
     LineProblems,
     RequestCounts,
-    TokenCounts,
+    Tokens,
 )
 from stores.blobs import Container, Described, Taken
 from stores.files import newest
@@ -49,7 +49,7 @@ class Note(BaseModel):
     run: str
     """Which run writes it."""
     lines: int = 0
-    tokens: TokenCounts = TokenCounts()
+    tokens: Tokens = Tokens()
     starts: int = 1
     """How often the slice was started since a line of it last ended; 0 once a run has ended."""
     ended: int = 0
@@ -77,7 +77,7 @@ class Progress:
     """What of a batch has ended so far."""
 
     counts: RequestCounts
-    tokens: TokenCounts
+    tokens: Tokens
 
 
 RECENT_BYTES = 4 * 1024 * 1024
@@ -198,7 +198,7 @@ class BatchStore:
 
 def counted(parts: list[Part]) -> Progress:
     """What the notes say, summed up."""
-    counts, tokens = RequestCounts(), TokenCounts()
+    counts, tokens = RequestCounts(), Tokens()
     for part in parts:
         if part.kind == "out":
             counts.completed += part.note.lines

@@ -7,7 +7,7 @@ what is read is the blob of that name in it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from contracts.batches import InputBlob
 from contracts.errors import InvalidRequest, NotFound
@@ -27,6 +27,10 @@ class InputBlobs:
     def container(self) -> str:
         """Its name."""
         return self._blobs.name
+
+    def url_of(self, name: str) -> str:
+        """Of the blob with this name."""
+        return f"{self._blobs.url}/{quote(name)}"
 
     def name_of(self, url: str) -> str:
         """Of the blob with this URL. Raises InvalidRequest when it is not one of the container."""

@@ -32,6 +32,7 @@ from contracts.errors import (
 from contracts.ids import new_batch_id, new_file_id
 from contracts.names import BATCH_ORCHESTRATOR
 from contracts.problems import FieldProblem
+from stores.blobs import Described
 from stores.files import StoredFile
 from stores.jobs import KeyClaim
 from triggers.submission import Caller
@@ -65,19 +66,22 @@ class BatchSubmission:
             return before
         if handed.input_blob is not None:
             name = self.parts.batch_inputs.name_of(handed.input_blob)
-            return await self._of_blob(name, handed)
+            return await self._of_blob(await self.parts.batch_inputs.look(name), handed)
         assert handed.input_file_id is not None
         file = await self._input_file(handed.input_file_id)
         endpoint = handed.endpoint or await _told_endpoint(self.parts.files.content(file))
         request = _request(handed, handed.input_file_id, endpoint)
         return await self._accept(request, _fingerprint(handed))
 
-    async def _of_blob(self, name: str, handed: HandedBatch) -> AcceptedBatch:
+    async def of_blob(self, found: Described, handed: HandedBatch) -> AcceptedBatch:
+        """A batch of a blob as it was found."""
+        return await self._accepted_before(handed) or await self._of_blob(found, handed)
+
+    async def _of_blob(self, found: Described, handed: HandedBatch) -> AcceptedBatch:
         inputs, most = self.parts.batch_inputs, self.parts.limits.file_bytes
-        found = await inputs.look(name)
         if found.size > most:
             raise PayloadTooLarge(f"The blob has {found.size:,} bytes; at most {most:,} are taken.")
-        blob = InputBlob(name=name, etag=found.etag)
+        blob = InputBlob(name=found.name, etag=found.etag)
         endpoint = handed.endpoint or await _told_endpoint(inputs.read(blob))
         request = _request(handed, new_file_id(datetime.now(UTC)), endpoint)
         return await self._accept(request, _fingerprint(handed), blob)

@@ -86,12 +86,14 @@ async def unless_left[T](req: Request, work: Coroutine[Any, Any, T]) -> T:
     The worker tells a function nothing of a caller who leaves: it would work on for nobody.
     """
     working, leaving = asyncio.create_task(work), asyncio.create_task(req.left())
+    # Half of what asyncio.wait and gather cost, with each call of a model.
+    leaving.add_done_callback(lambda _: working.cancel())
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise CallerLeft
-        return working.result()
+        return await working
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if leaving.done() and not (task and task.cancelling()):
+            raise CallerLeft from None
+        raise
     finally:
-        working.cancel()
         leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)

@@ -21,6 +21,7 @@ from batches.engine import Batches
 from contracts.errors import Misconfigured
 from contracts.names import (
     BATCH_INPUTS,
+    BATCH_INPUTS_SOURCE,
     DEFAULT_BATCH_INPUTS,
     RESULTS_QUEUE,
     SERVICE_BUS_CONNECTION,
@@ -115,6 +116,7 @@ def check() -> None:
 def build(environ: Mapping[str, str]) -> Parts:
     """The parts that these settings describe."""
     account = storage_account(environ)
+    _check_inputs_source(environ)
     comparisons = ComparisonStore(
         Container(account.open, environ.get("SLUICE_COMPARISONS_CONTAINER") or "sluice-comparisons")
     )
@@ -150,6 +152,15 @@ def build(environ: Mapping[str, str]) -> Parts:
     )
 
 
+def _check_inputs_source(environ: Mapping[str, str]) -> None:
+    source = environ.get(BATCH_INPUTS_SOURCE)
+    if source and source not in ("EventGrid", "LogsAndContainerScan"):
+        raise Misconfigured(
+            f"App setting {BATCH_INPUTS_SOURCE} is {source!r}; expected EventGrid or"
+            " LogsAndContainerScan."
+        )
+
+
 def _endpoints(environ: Mapping[str, str], comparisons: ComparisonStore) -> Endpoints:
     context = Context(
         meter=UsageLog(),
@@ -177,17 +188,24 @@ def storage_account(environ: Mapping[str, str]) -> StorageAccount:
     Each may be a connection string, or identity-based as Azure Functions spells it:
     NAME__blobServiceUri, or NAME__accountName for the public cloud.
     """
-    for name in ("SLUICE_STORAGE", "AzureWebJobsStorage"):
-        if connection := environ.get(name):
-            return StorageAccount(connection_string=connection)
-        if url := environ.get(f"{name}__blobServiceUri"):
-            return StorageAccount(blob_url=url)
-        if account := environ.get(f"{name}__accountName"):
-            return StorageAccount(blob_url=f"https://{account}.blob.core.windows.net")
+    name = storage_setting(environ)
+    if connection := environ.get(name):
+        return StorageAccount(connection_string=connection)
+    if url := environ.get(f"{name}__blobServiceUri"):
+        return StorageAccount(blob_url=url)
+    if account := environ.get(f"{name}__accountName"):
+        return StorageAccount(blob_url=f"https://{account}.blob.core.windows.net")
     raise Misconfigured(
         "No storage account is set: give AzureWebJobsStorage a connection string, or"
         " AzureWebJobsStorage__accountName a name that the app's identity may use."
     )
+
+
+def storage_setting(environ: Mapping[str, str]) -> str:
+    """Which of the two settings names the account."""
+    forms = ("", "__blobServiceUri", "__accountName")
+    given = any(environ.get(f"SLUICE_STORAGE{form}") for form in forms)
+    return "SLUICE_STORAGE" if given else "AzureWebJobsStorage"
 
 
 def _setting[T](environ: Mapping[str, str], name: str, expected: type[T], default: T) -> T:

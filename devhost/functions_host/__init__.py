@@ -7,6 +7,7 @@
     hub_link, durable_*, webhooks Durable Functions: work items, client binding, HTTP API
     schedule, timers              timer triggers
     service_bus_*                 Service Bus triggers, from any namespace
+    blob_*                        blob triggers, from any storage account
     pumps                         which binding types are served, and by what
     server, reload, cli           the process
 

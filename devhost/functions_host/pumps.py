@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from devhost.functions_host.app_loader import AppFunction
+from devhost.functions_host.blob_triggers import BLOB_TRIGGER
+from devhost.functions_host.blob_triggers import triggers_of as blob_triggers_of
+from devhost.functions_host.blob_triggers import why_unserved as why_blob_unserved
 from devhost.functions_host.durable_calls import (
     ACTIVITY_TRIGGER,
     ENTITY_TRIGGER,
@@ -98,10 +101,21 @@ def _open_service_bus(services: Services, functions: Sequence[AppFunction]) -> P
     return ServiceBusPump(triggers, services.invoker, config)
 
 
+def _open_blobs(services: Services, functions: Sequence[AppFunction]) -> Pump:
+    # Nor does one without such triggers need the SDK of storage here.
+    from devhost.functions_host.blob_pump import BlobPump
+    from devhost.functions_host.blob_receipts import BlobReceipts
+
+    file = None if services.state is None else services.state / "blobs.json"
+    triggers = blob_triggers_of(functions, services.environ)
+    return BlobPump(triggers, services.invoker, BlobReceipts(file))
+
+
 PUMP_KINDS = (
     PumpKind(frozenset({ORCHESTRATION_TRIGGER, ACTIVITY_TRIGGER, ENTITY_TRIGGER}), _open_durable),
     PumpKind(frozenset({TIMER_TRIGGER}), _open_timers),
     PumpKind(frozenset({SERVICE_BUS_TRIGGER}), _open_service_bus, why_unserved),
+    PumpKind(frozenset({BLOB_TRIGGER}), _open_blobs, why_blob_unserved),
 )
 
 

@@ -121,7 +121,7 @@ async def measure(url: str, names: list[str], count: int, seconds: float) -> dic
                 sys.stdout.flush()
                 for name, take in takes.items():
                     metrics = await take(concurrent, seconds)
-                    if index > 0:  # the first round opens the connections
+                    if index > 0:  # the first round warms up
                         rounds[name].append(metrics)
             measured[concurrent] = rounds
     return measured

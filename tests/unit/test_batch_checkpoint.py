@@ -67,7 +67,7 @@ async def test_notes_tell_counts_and_tokens_over_all_runs(piece):
     await piece.run(out("c", 4), out("d", 5))
     progress = await piece.store.progress("default", "b")
     assert (progress.counts.completed, progress.counts.failed) == (3, 1)
-    assert progress.tokens.input_tokens == 12
+    assert progress.tokens.input == 12
 
 
 async def test_a_new_run_does_not_take_back_the_progress_that_was_shown(piece):
@@ -182,7 +182,7 @@ async def test_an_append_that_failed_is_made_once_when_it_is_tried_again(piece, 
     await checkpoint.put_note()
     assert piece.ids(OUT) == ["a", "later 1", "later 2"]
     assert piece.ids(ERR) == ["b", "worse 1", "worse 2"]
-    assert (await piece.store.progress("default", "b")).tokens.input_tokens == 5
+    assert (await piece.store.progress("default", "b")).tokens.input == 5
 
 
 @pytest.mark.parametrize("how", ["before", "after"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches import results
-from contracts.batches import TokenCounts
+from contracts.batches import Tokens
 from contracts.calls import CallHandle
 from contracts.errors import (
     CallFailed,
@@ -128,7 +128,7 @@ def test_whatever_a_model_answers_is_one_line_and_read_again_is_the_same(custom_
     ],
 )
 def test_usage_is_what_the_answer_tells_under_either_name(usage, tokens):
-    counts = results.usage_of({"usage": usage})
+    counts = results.tokens_of({"usage": usage}).counts()
     assert tokens == (
         counts.input_tokens,
         counts.input_tokens_details.cached_tokens,
@@ -139,7 +139,7 @@ def test_usage_is_what_the_answer_tells_under_either_name(usage, tokens):
 
 
 def test_what_a_flow_used_is_told_beside_its_result():
-    used = TokenCounts(input_tokens=5, output_tokens=6, total_tokens=11)
+    used = Tokens(input=5, output=6)
     kept = results.answered("batch_1", "a", "r", {"usage": USAGE}, used)
     assert json.loads(kept.text)["response"]["usage"]["total_tokens"] == 11
     assert results.read_ended(kept.text) == ("a", used)
@@ -151,7 +151,7 @@ def test_failed_lines_are_read_again_too():
         results.refused("batch_1", "a", CallFailed("Down.")),
         results.not_run("batch_1", "a", "batch_expired", "Too late."),
     ):
-        assert results.read_ended(kept.text) == ("a", TokenCounts())
+        assert results.read_ended(kept.text) == ("a", Tokens())
 
 
 def test_a_line_left_for_later_keeps_its_tries_and_what_models_work_on():

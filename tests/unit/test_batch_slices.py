@@ -119,7 +119,7 @@ async def test_every_line_is_called_once_and_kept():
     assert sorted(piece.kept()) == sorted(piece.all_ids)
     assert set(piece.calls.values()) == {1}
     progress = await BatchStore(cast(Any, piece.blobs)).progress("default", "b")
-    assert (progress.counts.completed, progress.tokens.input_tokens) == (20, 20)
+    assert (progress.counts.completed, progress.tokens.input) == (20, 20)
 
 
 async def test_a_line_is_a_batch_call_of_its_tenant_and_batch():

@@ -19,7 +19,7 @@ from contracts.batches import (
     FileObject,
     LineProblem,
     LineProblems,
-    TokenCounts,
+    Tokens,
 )
 from contracts.ids import is_batch_id
 from contracts.names import CANCEL_EVENT, MOST_LANES
@@ -226,7 +226,7 @@ async def test_a_batch_is_shown_as_far_as_it_has_come(it):
         "times": {"in_progress_at": NOW.isoformat(), "finalizing_at": None},
     }
     store, name = it.parts.batch_store, it.parts.batch_store.part_name
-    tokens = TokenCounts(input_tokens=5, total_tokens=5)
+    tokens = Tokens(input=5)
     await store.take(name("default", batch_id, 0, "out"), Note(run="r", lines=2, tokens=tokens))
     await store.take(name("default", batch_id, 0, "err"), Note(run="r", lines=1))
     await store.take(name("default", batch_id, 0, "left"), Note(run="r", lines=9))

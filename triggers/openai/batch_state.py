@@ -50,7 +50,7 @@ async def state_of(
         progress = await store.progress(batch.tenant, batch.id)
         total = now.request_counts.total
         now.request_counts = progress.counts.model_copy(update={"total": total})
-        now.usage = progress.tokens
+        now.usage = progress.tokens.counts()
     stop = await store.stopped(batch.tenant, batch.id)
     if stop is not None and stop.why == CANCELLED:
         now.status, now.cancelling_at = "cancelling", seconds(stop.at)

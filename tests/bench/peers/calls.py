@@ -49,7 +49,11 @@ class Turn:
 
 
 async def take_turn(call: Call, concurrent: int, seconds: float) -> Metrics:
-    """Callers who each make the next call when they have the answer to the last one."""
+    """Callers who each make the next call when they have the answer to the last one.
+
+    A first call of each, which may have to open a connection, is not counted.
+    """
+    await asyncio.gather(*(call() for _ in range(concurrent)))
     turn = Turn()
     began = time.perf_counter()
 
