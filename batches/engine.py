@@ -32,6 +32,8 @@ from stores.batches import BatchStore
 from stores.files import FileStore
 from stores.input_blobs import InputBlobs
 
+LONGEST_FLOW = timedelta(minutes=15)
+"""Of a line: one that is begun at the end of a slice's run must end before the host ends both."""
 FEWEST_FOR_A_SHARE = 100
 """Lines that have ended, before the share of failed ones says anything."""
 
@@ -107,7 +109,8 @@ class Batches:
 
     def _call(self, batch: AcceptedBatch) -> Call:
         if batch.request.endpoint == JOBS_ENDPOINT:
-            return flow_caller(self.endpoints, self.flows, self.flow_time)
+            longest = min(self.flow_time, LONGEST_FLOW)
+            return flow_caller(self.endpoints, self.flows, longest)
         return model_caller(batch.request.endpoint, self.endpoints)
 
     async def _stopped(self, batch: AcceptedBatch) -> bool:

@@ -188,3 +188,16 @@ def test_longer_prompts_are_not_taken_for_a_crowd():
     deployment.alone = 1.0
     world.pass_time(60)
     assert world.throughput(120) >= 0.85 * 100 / 1.0
+
+
+def test_calls_that_are_quick_are_not_held_back():
+    """A hundred times as many as keep the worker busy, and each is answered in 30 ms."""
+    world = World(Workers(1, constant(0.0003)), callers=100)
+    world.pass_time(20)
+    assert min(world.limits(20)) >= 100
+
+
+def test_half_the_calls_are_not_tried_where_quieter_times_have_shown_how_long_calls_take():
+    world = World(Capacity(20, constant(1), wait=1.0), callers=60)
+    world.pass_time(5)
+    assert min(world.limits(60)) >= 15
