@@ -37,7 +37,7 @@ _TYPE = (
 
 type _Identifier = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
 type _Table = Annotated[str, StringConstraints(pattern=rf"^{_NAME}(\.{_NAME})?$")]
-type _ModelId = int | Annotated[str, StringConstraints(pattern=r"^[\w .:/-]{1,200}$")]
+type _ModelId = int | Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_ .:/-]{1,200}$")]
 type _Type = Annotated[str, StringConstraints(pattern=rf"^{_TYPE}$")]
 
 
