@@ -13,9 +13,11 @@ of its own, with 1, 32 and 256 callers who each wait for their answer:
 
 The systems take turns, round by round, and each figure is compared with the bare loop's of the
 same round: `of_bare` is its share of requests/s, `added_*` the difference of the percentiles.
-Medians over rounds. Callers, systems and model share the machine's cores, so a system in a process
-of its own has one more process to share them with. Ratios are the result: absolute figures are the
-machine's.
+Medians over rounds. The first call of each caller in a turn opens its connection, and is not
+counted. The bare loop's JSON is the standard library's.
+
+Callers, systems and model share the machine's cores, so a system in a process of its own has one
+more process to share them with. Ratios are the result: absolute figures are the machine's.
 
     ./dev bench endpoints [--rounds 5] [--seconds 1] [--only NAME ...] [--json FILE]
 """

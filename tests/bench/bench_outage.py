@@ -11,7 +11,8 @@ for a while, each in another way, and heals:
     garbage    answers 200 with half of the JSON
 
     of_ideal       answered calls a second in the outage, as a share of what was possible: the
-                   capacity of the two others, or all calls if they were fewer
+                   capacity of the two others, or all calls if they were fewer; what was under way
+                   when the failing one began to fail still ends, and can make it more than 1
     wasted         calls sent to the failing one after its first failure was seen
     arrived        all calls that it got in the outage, as it counted them
     errors         calls that ended otherwise than answered, until the recovery was over; at twice
