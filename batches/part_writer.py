@@ -7,17 +7,12 @@ from collections.abc import AsyncIterator
 from batches.lines import cut
 from batches.results import Kept
 from contracts.batches import Tokens
-from contracts.errors import DependencyUnavailable
+from contracts.errors import Overtaken
 from stores.batches import BatchStore, Note
 
 MOST_BLOCK_BYTES = 4 * 1024 * 1024
 """Of several lines; one line alone may be longer."""
 ANY_LENGTH = 2**62
-
-
-class Overtaken(DependencyUnavailable):
-    """Another run of the same slice has begun: this one is to be started anew, and to read what
-    the other has written."""
 
 
 class PartWriter:

@@ -19,11 +19,17 @@ from typing import Any
 from batches import results
 from batches.calls import Call
 from batches.checkpoint import Checkpoint
-from batches.part_writer import Overtaken
 from batches.results import Kept, Left
 from contracts.batches import BatchLine, SliceOutcome
 from contracts.calls import CallScope
-from contracts.errors import CallPending, DependencyUnavailable, NoCapacity, Retry, SluiceError
+from contracts.errors import (
+    CallPending,
+    DependencyUnavailable,
+    NoCapacity,
+    Overtaken,
+    Retry,
+    SluiceError,
+)
 from contracts.names import MOST_STARTS
 from contracts.states import Priority
 

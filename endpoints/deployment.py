@@ -87,6 +87,8 @@ class _Asking:
     """Set when the answer is to come as a stream: see `EventReader`."""
     sent: bool = False
     """Whether a request may have reached the deployment."""
+    number: int = 0
+    """Of its latest request among all that were made for the scope."""
     cut_short: bool = False
     """The deadline left less time than the deployment may take, and it was used up."""
 
@@ -332,6 +334,7 @@ class Deployment:
             usage=reading.usage,
         )
         asking.scope.attempts.append(attempt)
+        asking.number = len(asking.scope.attempts)
         return attempt
 
     def _metered(self, attempt: Attempt, start: _Start, asking: _Asking, size: int) -> None:
@@ -341,7 +344,7 @@ class Deployment:
                 tenant=scope.tenant,
                 job_id=scope.job_id,
                 attempt=attempt,
-                number=len(scope.attempts),
+                number=asking.number,
                 request_bytes=start.size,
                 response_bytes=size,
                 mirrored=asking.mirrored,

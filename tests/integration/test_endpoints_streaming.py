@@ -163,3 +163,13 @@ async def test_a_caller_that_leaves_frees_the_slot_and_is_on_record(a, models, u
 async def test_embeddings_do_not_stream(models):
     with pytest.raises(InvalidRequest, match="embeddings are given whole"):
         await models.stream(ModelCall("m", Task.EMBEDDINGS, {"input": "x"}), scope())
+
+
+async def test_calls_are_numbered_as_they_were_made_whichever_ends_first(a, models, used):
+    a.plays(*[sends(HEAD + word("Hi") + DONE, close=True)] * 2)
+    mine = scope()
+    first, second = await models.stream(CHAT, mine), await models.stream(CHAT, mine)
+    for stream in (second, first):
+        async for _ in stream:
+            pass
+    assert [record.number for record in used] == [2, 1]

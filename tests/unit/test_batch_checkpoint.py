@@ -9,8 +9,7 @@ import pytest
 
 from batches import part_writer, results
 from batches.checkpoint import Checkpoint
-from batches.part_writer import Overtaken
-from contracts.errors import DependencyUnavailable
+from contracts.errors import DependencyUnavailable, Overtaken
 from stores.batches import BatchStore
 from tests.unit.fakes import MemoryContainer
 
