@@ -87,6 +87,26 @@ class Attempt:
 
 
 @dataclass(slots=True)
+class CallBegun:
+    """A request is about to be sent: what is known of it if its end is never heard of."""
+
+    tenant: str
+    job_id: str
+    model: str
+    deployment: str
+    version: str | None
+    started_at: datetime
+    request_id: str
+    """As in the `Attempt` that its UsageRecord will have."""
+    request_bytes: int
+    mirrored: bool
+
+
+type Begun = Callable[[CallBegun], None]
+"""Takes each request before it is sent; quick, and raises nothing."""
+
+
+@dataclass(slots=True)
 class UsageRecord:
     """What one request to one deployment used: the raw material of chargeback."""
 

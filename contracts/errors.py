@@ -2,6 +2,10 @@
 
     SluiceError
     ├── CallerError            the caller's fault: never retried
+    │   ├── Unauthenticated    401  no identity, or one that does not hold
+    │   ├── Forbidden          403  who asks may not; says what is missing
+    │   │   ├── BudgetSpent         the tenant's day or month is used up
+    │   │   └── ContentBlocked      screening refuses what was sent
     │   ├── InvalidRequest     400  a field is wrong; names it and what was expected
     │   ├── NotFound           404  no such job, flow, model …
     │   │   └── UnknownModel        as the OpenAI API tells it
@@ -9,6 +13,7 @@
     │   ├── IdempotencyKeyReused  422  the key is bound to another request
     │   └── PayloadTooLarge    413
     ├── NoCapacity             429  every deployment refuses; says from when one will not
+    │   └── QuotaReached            the tenant's own limit; names it
     ├── CallPending            202  a model works on the call; says when to look again
     ├── ModelCallError         a model call ended badly
     │   ├── CallRejected       the model refused the request itself: never retried
@@ -96,6 +101,30 @@ class InvalidRequest(CallerError):
         return super().problem(instance).model_copy(update={"errors": self.problems or None})
 
 
+class Unauthenticated(CallerError):
+    """The door does not know who asks. RFC 9110, section 15.5.2: told with WWW-Authenticate."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "unauthenticated"
+
+
+class Forbidden(CallerError):
+    status = HTTPStatus.FORBIDDEN
+    code = "forbidden"
+
+
+class BudgetSpent(Forbidden):
+    """What the tenant may use in a day or a month is used; names the limit and when it is new."""
+
+    code = "budget_spent"
+
+
+class ContentBlocked(Forbidden):
+    """Screening found what the tenant's rules do not let through; names the rule."""
+
+    code = "content_blocked"
+
+
 class NotFound(CallerError):
     status = HTTPStatus.NOT_FOUND
     code = "not_found"
@@ -135,6 +164,16 @@ class NoCapacity(SluiceError):
     def __init__(self, detail: str, retry_at: datetime) -> None:
         super().__init__(detail)
         self.retry_at = retry_at
+
+
+class QuotaReached(NoCapacity):
+    """A limit of the tenant is reached, whatever the deployments have free. `limit` names it."""
+
+    code = "quota_reached"
+
+    def __init__(self, detail: str, retry_at: datetime, limit: str) -> None:
+        super().__init__(detail, retry_at)
+        self.limit = limit
 
 
 class CallPending(SluiceError):

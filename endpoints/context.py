@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from contracts.calls import Meter, UsageRecord
+from contracts.admission import Admission
+from contracts.calls import Begun, CallBegun, Meter, UsageRecord
 from contracts.deployments import Comparison
 from endpoints.clocks import Clocks
 
 type Compared = Callable[[Comparison], None]
 """Takes each comparison as it arises; quick, and raises nothing."""
+
+
+def _unnoted(begun: CallBegun) -> None:
+    """For those who call models outside the app."""
 
 
 def _unmetered(record: UsageRecord) -> None:
@@ -24,7 +29,10 @@ def _uncompared(comparison: Comparison) -> None:
 @dataclass(frozen=True, slots=True)
 class Context:
     clocks: Clocks = Clocks()  # noqa: RUF009 (frozen)
+    begun: Begun = _unnoted
     meter: Meter = _unmetered
+    admission: Admission | None = None
+    """None: every call may be made."""
     compared: Compared = _uncompared
     region: str | None = None
     """Deployments of the same region are asked first."""

@@ -11,7 +11,7 @@ from random import getrandbits
 
 from pydantic import JsonValue
 
-from contracts.calls import Attempt, CallScope, ModelCall, Task, Usage, UsageRecord
+from contracts.calls import Attempt, CallBegun, CallScope, ModelCall, Task, Usage, UsageRecord
 from contracts.errors import DeadlineExceeded, PayloadTooLarge
 from contracts.states import Execution
 from endpoints.context import Context
@@ -128,6 +128,7 @@ class Deployment:
         self._fixed = self._fixed_authorization(credential)
         self._wire = wire
         self._clocks = context.clocks
+        self._begun = context.begun
         self._meter = context.meter
         self._full_limits = Limits(
             seconds=settings.timeout_seconds,
@@ -250,6 +251,7 @@ class Deployment:
             "x-ms-client-request-id": start.request_id,
             "x-request-id": start.request_id,
         }
+        self._note(start, asking)
         asking.sent = True
         send = self._wire.send if asking.hide_usage is None else self._opening(asking)
         try:
@@ -264,6 +266,21 @@ class Deployment:
             took = self._clocks.monotonic() - start.clock
             asking.cut_short = took >= limits.seconds < self._full_limits.seconds
         return self._ended(self._read(reply), start, asking)
+
+    def _note(self, start: _Start, asking: _Asking) -> None:
+        self._begun(
+            CallBegun(
+                tenant=asking.scope.tenant,
+                job_id=asking.scope.job_id,
+                model=self._model,
+                deployment=self.name,
+                version=self.version,
+                started_at=start.at,
+                request_id=start.request_id,
+                request_bytes=start.size,
+                mirrored=asking.mirrored,
+            )
+        )
 
     def _opening(self, asking: _Asking) -> _Open:
         """An answer that has begun has passed its trial: only its beginning has to come soon."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
+from contracts.admission import Reservation
 from contracts.calls import CallScope, ModelAnswer, ModelCall, Task
-from contracts.errors import CallFailed, DeadlineExceeded, InvalidRequest, NotFound, PayloadTooLarge
+from contracts.errors import (
+    CallFailed,
+    DeadlineExceeded,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    SluiceError,
+)
 from contracts.states import Execution, Priority
 from endpoints.context import Context
 from endpoints.deployment import Deployment, Result
@@ -42,6 +51,7 @@ class Model:
         self.pool = Pool(deployments, self._clocks.monotonic, budget)
         self._hedge_after = settings.hedge_after_seconds
         self._mirror = mirror
+        self._admission = context.admission
         self._region = context.region
         self._able = {task: [each for each in deployments if task in each.tasks] for task in Task}
         self._choosy = any(each.counts_tokens for each in deployments)
@@ -49,9 +59,13 @@ class Model:
     async def invoke(self, call: ModelCall, pin: str | None, scope: CallScope) -> ModelAnswer:
         """See `Endpoints.invoke`. `pin`: a version, or the name of a deployment."""
         visit = self._visit(call, pin, scope)
-        result = await self._answered(
-            visit, scope, lambda taken: self._ask(taken, visit, call, scope)
-        )
+        asked = self._answered(visit, scope, lambda taken: self._ask(taken, visit, call, scope))
+        if self._admission is None:
+            result = await asked
+        else:
+            result, reservation = await self._admitted(asked, call, scope)
+            if reservation is not None:
+                reservation.settle(result.attempt.usage)
         answer = ModelAnswer(result.body, result.attempt)
         if self._mirror is not None:
             self._mirror.offer(call, scope, answer)
@@ -60,11 +74,31 @@ class Model:
     async def stream(self, call: ModelCall, pin: str | None, scope: CallScope) -> Streaming:
         """See `Endpoints.stream`. Neither hedged nor mirrored."""
         visit = self._visit(call, pin, scope)
-        result = await self._answered(
+        opened = self._answered(
             visit, scope, lambda taken: taken.deployment.open(call, scope, taken.slot)
         )
+        result, reservation = await self._admitted(opened, call, scope)
         assert result.stream is not None
+        if reservation is not None:
+            attempt, settle = result.attempt, reservation.settle
+            result.stream.at_end(lambda: settle(attempt.usage))
         return result.stream
+
+    async def _admitted(
+        self, work: Coroutine[None, None, Result], call: ModelCall, scope: CallScope
+    ) -> tuple[Result, Reservation | None]:
+        """What the work comes to, once the tenant may have it done, and what was set aside."""
+        reservation: Reservation | None = None
+        try:
+            if self._admission is not None:
+                reservation = await self._admission.reserve(call, scope)
+            return await work, reservation
+        except SluiceError as error:
+            if reservation is not None and not isinstance(error, OutcomeUnknown):
+                reservation.release()
+            raise
+        finally:
+            work.close()
 
     async def _answered(
         self,

@@ -24,7 +24,12 @@ class Streaming:
         self._stream = stream
         self._events = events
         self._tell: Ended | None = ended
+        self._at_end: Callable[[], None] | None = None
         self._size = 0
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """To be called once it has ended, and its attempt knows what it used."""
+        self._at_end = call
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Whole events as they arrive. Raises OutcomeUnknown when the answer breaks off."""
@@ -51,3 +56,5 @@ class Streaming:
         tell, self._tell = self._tell, None
         if tell is not None:
             tell(verdict, self._events.answer, self._size)
+            if self._at_end is not None:
+                self._at_end()

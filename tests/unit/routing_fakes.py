@@ -174,7 +174,7 @@ class Town:
         ]
         settings = Settings.model_validate({"models": {"m": {"deployments": declared, **model}}})
         clocks = Clocks(now=lambda: NOON + timedelta(seconds=loop.time()), monotonic=loop.time)
-        context = Context(clocks, records.append, comparisons.append, region)
+        context = Context(clocks, meter=records.append, compared=comparisons.append, region=region)
         wire = TimedWire()
         return cls(wire, Endpoints(settings, wire=wire, context=context), records, comparisons)
 

@@ -1,0 +1,1 @@
+"""Who asks: platform identities, tokens and keys, and the tenant that each belongs to."""

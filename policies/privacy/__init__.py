@@ -1,0 +1,1 @@
+"""Where words may go and how long they are kept."""

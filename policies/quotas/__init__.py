@@ -1,0 +1,1 @@
+"""How much a tenant may use: rates, jobs at once, budgets, and which models and flows."""
