@@ -53,11 +53,12 @@ class Mirror:
     async def _send(self, call: ModelCall, scope: CallScope, answer: ModelAnswer) -> None:
         standing = self._shadow.standing
         now = self._clocks.monotonic()
-        if standing.refusal(now) is not None:
+        if standing.refusal(now, batch=True) is not None:
             return
         aside = CallScope(scope.job_id, scope.tenant, priority=Priority.BATCH)
         try:
-            result = await self._shadow.ask(call, aside, standing.begin(now), mirrored=True)
+            slot = standing.begin(now, batch=True)
+            result = await self._shadow.ask(call, aside, slot, mirrored=True)
         except SluiceError:
             return  # it cannot carry this call: there is nothing to compare
         self._compared(self._comparison(answer, result))

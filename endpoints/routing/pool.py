@@ -118,20 +118,22 @@ class Pool[D: Member]:
         return suspect
 
     def _refusal(self, visit: Visit[D], deployment: D, now: float) -> Refusal | None:
-        refusal = deployment.standing.refusal(now, visit.tokens)
+        standing = deployment.standing
+        refusal = standing.refusal(now, visit.tokens, batch=visit.batch)
         if (
             refusal is None
             and self._waiters
             and self._waiters.goes_before(deployment, batch=visit.batch, again=visit.asked)
         ):
             self.hand_on(deployment)
-            refusal = deployment.standing.refusal(now, visit.tokens)
+            refusal = standing.refusal(now, visit.tokens, batch=visit.batch)
         return refusal
 
     def _taken(self, visit: Visit[D], deployment: D, now: float) -> Taken[D]:
         visit.wanted.remove(deployment)
         visit.asked = True
-        return Taken(deployment, deployment.standing.begin(now, visit.tokens))
+        slot = deployment.standing.begin(now, visit.tokens, batch=visit.batch)
+        return Taken(deployment, slot)
 
     def _last_resort(self, visit: Visit[D], refusals: list[Refusal]) -> D | None:
         """One that is passed over for its own sake is asked all the same when there is no other:
@@ -164,7 +166,9 @@ class Pool[D: Member]:
         hopeful = [each for each in visit.wanted if not each.standing.unusable(now)]
         if not hopeful and not visit.asked:
             hopeful = visit.wanted
-        times = [each.standing.admits_from(now, visit.tokens) for each in hopeful]
+        times = [
+            each.standing.admits_from(now, visit.tokens, batch=visit.batch) for each in hopeful
+        ]
         visit.retry_at = min(times, default=None)
 
     async def _wait(self, visit: Visit[D], seconds: float) -> Taken[D] | None:
@@ -197,12 +201,13 @@ class Pool[D: Member]:
 
     def _grant(self, deployment: D, waiter: Waiter[D, Taken[D]]) -> bool:
         now, standing = self.clock(), deployment.standing
-        refusal = standing.refusal(now, waiter.tokens)
+        refusal = standing.refusal(now, waiter.tokens, batch=waiter.batch)
         if refusal is not None:
             if refusal in _TIME_HELPS:  # nobody's end of a call will bring them here again
                 self._hand_on_at(standing.admits_from(now, waiter.tokens), deployment, now)
             return False
-        waiter.granted.set_result(Taken(deployment, standing.begin(now, waiter.tokens)))
+        slot = standing.begin(now, waiter.tokens, batch=waiter.batch)
+        waiter.granted.set_result(Taken(deployment, slot))
         return True
 
     def _hand_on_at(self, moment: float, deployment: D, now: float) -> None:

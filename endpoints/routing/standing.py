@@ -10,6 +10,7 @@ from endpoints.protocols.common_settings import DeploymentSettings
 from endpoints.routing.breaker import Breaker
 from endpoints.routing.concurrency import ConcurrencyLimit
 from endpoints.routing.rates import RateLimit
+from endpoints.routing.reserve import Reserve
 from endpoints.routing.statistics import Statistics
 from endpoints.verdicts import Verdict
 
@@ -52,6 +53,7 @@ class Slot:
     level: int
     trial: bool
     tokens: int
+    batch: bool = False
 
 
 class Standing:
@@ -67,6 +69,7 @@ class Standing:
         "calls_at_once",
         "released",
         "requests",
+        "reserve",
         "statistics",
         "tokens",
     )
@@ -76,6 +79,7 @@ class Standing:
         self.calls_at_once = ConcurrencyLimit(settings.max_concurrency)
         self.requests = _rate(settings.requests_per_minute)
         self.tokens = _rate(settings.tokens_per_minute)
+        self.reserve = Reserve()
         self.statistics = Statistics()
         self.released: Callable[[], None] = _nothing
         self._cooling_until = 0.0
@@ -86,7 +90,7 @@ class Standing:
 
     # Before a call.
 
-    def refusal(self, now: float, tokens: int = 0) -> Refusal | None:
+    def refusal(self, now: float, tokens: int = 0, *, batch: bool = False) -> Refusal | None:
         """Why it takes no call of so many tokens now; None when it does."""
         if self._cooling_until > now:
             return Refusal.COOLING
@@ -94,13 +98,13 @@ class Standing:
             return Refusal.FULL if self.breaker.on_trial else Refusal.OPEN
         if not self._rates_admit(now, tokens):
             return Refusal.RATE
-        if not self.calls_at_once.admits():
+        if not self._has_room(now, batch=batch):
             return Refusal.FULL
         if self.unusable(now):
             return Refusal.UNUSABLE
         return Refusal.STALLED if self._stalled(now) else None
 
-    def admits_from(self, now: float, tokens: int = 0) -> float:
+    def admits_from(self, now: float, tokens: int = 0, *, batch: bool = False) -> float:
         """The earliest time it may take a call; an estimate where a slot must come free."""
         times = [now, self._cooling_until, self.breaker.admits_from(now)]
         if self.requests is not None:
@@ -109,11 +113,11 @@ class Standing:
             times.append(self.tokens.admits_from(tokens, now))
         if self.breaker.on_trial:
             times.append(now + self.trial_seconds())
-        elif not self.calls_at_once.admits() or self._stalled(now):
+        elif not self._has_room(now, batch=batch) or self._stalled(now):
             times.append(now + max(self.statistics.typical, 0.1))
         return max(times)
 
-    def begin(self, now: float, tokens: int = 0) -> Slot:
+    def begin(self, now: float, tokens: int = 0, *, batch: bool = False) -> Slot:
         """Take a slot; the caller has asked `refusal` in the same turn of the loop."""
         trial = self.breaker.begin(now)
         level = self.calls_at_once.begin()
@@ -123,7 +127,9 @@ class Standing:
             self.requests.take(1, now)
         if self.tokens is not None:
             self.tokens.take(tokens, now)
-        return Slot(now, level, trial, tokens)
+        if not batch:
+            self.reserve.begin(now)
+        return Slot(now, level, trial, tokens, batch)
 
     def trial_seconds(self) -> float:
         """How long a trial call may take: a deployment that hangs must not hold it for long.
@@ -153,6 +159,7 @@ class Standing:
         self._heard(now)
         self.statistics.answered(seconds, now)
         self.calls_at_once.answered(slot.level, seconds, now)
+        self._leaves(slot, now)
         self._correct(slot, tokens, now)
         news = self.breaker.answered(now, began=slot.began, trial=slot.trial)
         news |= self._unusable_until is not None
@@ -172,6 +179,7 @@ class Standing:
             self.calls_at_once.throttled(slot.level, now, verdict.wait or 0.0)
         else:
             self.calls_at_once.let_go()
+        self._leaves(slot, now)
         if verdict.wait is not None:
             self.cool(now + verdict.wait)
         news = self._judge(slot, verdict, now)
@@ -183,6 +191,7 @@ class Standing:
         comes back. `used`: something may have been sent."""
         stalled = used and self._stalled(now)
         self.calls_at_once.let_go()
+        self._leaves(slot, now)
         if used and not self.calls_at_once.in_flight:
             self._silence = now - self._quiet_since
         if stalled:
@@ -223,6 +232,16 @@ class Standing:
         news = self._unusable_until is None
         self._unusable_until = now + UNUSABLE_SECONDS
         return news
+
+    def _has_room(self, now: float, *, batch: bool) -> bool:
+        calls = self.calls_at_once
+        if not batch:
+            return calls.admits()
+        return calls.in_flight < calls.limit - self.reserve.unused(calls.limit, now)
+
+    def _leaves(self, slot: Slot, now: float) -> None:
+        if not slot.batch:
+            self.reserve.end(now)
 
     def _rates_admit(self, now: float, tokens: int) -> bool:
         if self.requests is not None and not self.requests.admits(1, now):

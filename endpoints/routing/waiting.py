@@ -71,13 +71,21 @@ class Waiters[D, T]:
 
     def hand_on(self, deployment: D, grant: Callable[[Waiter[D, T]], bool]) -> None:
         """A deployment has room: to those who wait for it, until there is no more to `grant`."""
-        while (waiter := self._next(deployment)) is not None and grant(waiter):
+        while (waiter := self._granted(deployment, grant)) is not None:
             self.remove(waiter)
             if waiter.batch:
                 self._batch.had(waiter.turn)
                 self._since_batch = 0
             else:
                 self._since_batch += bool(self._batch)
+
+    def _granted(self, deployment: D, grant: Callable[[Waiter[D, T]], bool]) -> Waiter[D, T] | None:
+        """Who was served. A slot that batch may not have is real time's, whoever's turn it is."""
+        first = self._next(deployment)
+        if first is None or grant(first):
+            return first
+        second = _first(self._realtime, deployment) if first.batch else None
+        return second if second is not None and grant(second) else None
 
     def _next(self, deployment: D) -> Waiter[D, T] | None:
         if self._batch and self._since_batch >= BATCH_EVERY - 1:

@@ -38,11 +38,12 @@ def throttled(wait: float) -> Verdict:
 class WatchedStanding(Standing):
     """Nothing may be sent to a deployment that refuses."""
 
-    def begin(self, now: float, tokens: int = 0) -> Slot:
-        assert self.refusal(now, tokens) in (None, Refusal.STALLED, Refusal.UNUSABLE)
+    def begin(self, now: float, tokens: int = 0, *, batch: bool = False) -> Slot:
+        refusal = self.refusal(now, tokens, batch=batch)
+        assert refusal in (None, Refusal.STALLED, Refusal.UNUSABLE)
         assert self.calls_at_once.admits()
         assert self.breaker.admits(now)
-        return super().begin(now, tokens)
+        return super().begin(now, tokens, batch=batch)
 
 
 def settings(name: str = "a", **fields: object) -> DeploymentSettings:

@@ -12,6 +12,7 @@ from contracts.calls import CallScope, ModelCall, Task
 from contracts.errors import CallFailed, DeadlineExceeded, InvalidRequest, NoCapacity, NotFound
 from contracts.states import Priority
 from endpoints.routing.budget import START
+from endpoints.routing.reserve import MEMORY_SECONDS
 from tests.unit.endpoints_fakes import (
     LOST,
     NOON,
@@ -208,7 +209,8 @@ async def test_a_burst_is_answered_in_turn_real_time_first():
     await settled()
     realtime = [asyncio.create_task(caller(Priority.REALTIME)) for _ in range(100)]
     await asyncio.gather(*batch, *realtime)
-    assert here.now == pytest.approx(20)
+    # Batch leaves slots to real time for a few seconds after the burst.
+    assert 20 <= here.now <= 20 + 2 * MEMORY_SECONDS
     assert ended[10:125].count(Priority.REALTIME) >= 98
     assert ended[10:125].count(Priority.BATCH) >= 10
 
