@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -93,7 +93,9 @@ class CallBegun:
     tenant: str
     job_id: str
     model: str
+    task: Task
     deployment: str
+    protocol: str
     version: str | None
     started_at: datetime
     request_id: str
@@ -101,6 +103,9 @@ class CallBegun:
     request_bytes: int
     mirrored: bool
 
+
+type Joins = Callable[[CallBegun], Mapping[str, str]]
+"""The headers by which a request joins a trace; called before it is sent, after `Begun`."""
 
 type Begun = Callable[[CallBegun], None]
 """Takes each request before it is sent; quick, and raises nothing."""
@@ -116,8 +121,12 @@ class UsageRecord:
     """Model, deployment, version, outcome, seconds and tokens."""
     number: int
     """1 for the first request made on behalf of the job's step."""
+    task: Task
+    protocol: str
     request_bytes: int
     response_bytes: int
+    finish_reasons: tuple[str, ...] = ()
+    """Why the model stopped, as far as the protocol tells: `stop`, `length`, …"""
     mirrored: bool = False
     """Sent to a shadow deployment, for comparison: never billed."""
 

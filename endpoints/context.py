@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from contracts.admission import Admission
-from contracts.calls import Begun, CallBegun, Meter, UsageRecord
+from contracts.calls import Begun, CallBegun, Joins, Meter, UsageRecord
 from contracts.deployments import Comparison
 from endpoints.clocks import Clocks
 
@@ -16,6 +16,11 @@ type Compared = Callable[[Comparison], None]
 
 def _unnoted(begun: CallBegun) -> None:
     """For those who call models outside the app."""
+
+
+def _untraced(begun: CallBegun) -> Mapping[str, str]:
+    """For those whose requests join no trace."""
+    return {}
 
 
 def _unmetered(record: UsageRecord) -> None:
@@ -30,6 +35,7 @@ def _uncompared(comparison: Comparison) -> None:
 class Context:
     clocks: Clocks = Clocks()  # noqa: RUF009 (frozen)
     begun: Begun = _unnoted
+    joins: Joins = _untraced
     meter: Meter = _unmetered
     admission: Admission | None = None
     """None: every call may be made."""

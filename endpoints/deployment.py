@@ -16,6 +16,7 @@ from contracts.errors import DeadlineExceeded, PayloadTooLarge
 from contracts.states import Execution
 from endpoints.context import Context
 from endpoints.credentials import Credential, Key, TokenUnavailable
+from endpoints.finish_reasons import finish_reasons
 from endpoints.json_body import NotJson
 from endpoints.protocols import AnyDeployment, speak
 from endpoints.routing.needs import Needs
@@ -80,6 +81,7 @@ _PROCESS = "-".join((f"{getrandbits(32):08x}", f"{getrandbits(16):04x}", f"4{get
 class _Asking:
     """One call at this deployment, which may take two requests: see `Deployment.ask`."""
 
+    task: Task
     scope: CallScope
     slot: Slot
     mirrored: bool = False
@@ -129,6 +131,7 @@ class Deployment:
         self._wire = wire
         self._clocks = context.clocks
         self._begun = context.begun
+        self._joins = context.joins
         self._meter = context.meter
         self._full_limits = Limits(
             seconds=settings.timeout_seconds,
@@ -164,13 +167,13 @@ class Deployment:
         for capacity. Raises InvalidRequest and PayloadTooLarge before anything is sent,
         DeadlineExceeded when there is no time left.
         """
-        return self._asked(call, _Asking(scope, slot, mirrored))
+        return self._asked(call, _Asking(call.task, scope, slot, mirrored))
 
     def open(self, call: ModelCall, scope: CallScope, slot: Slot) -> Coroutine[None, None, Result]:
         """As `ask`, for an answer as server-sent events: the slot is kept until its end."""
         options = call.payload.get("stream_options") if isinstance(call.payload, dict) else None
         asked = isinstance(options, dict) and options.get("include_usage") is True
-        return self._asked(call, _Asking(scope, slot, hide_usage=not asked))
+        return self._asked(call, _Asking(call.task, scope, slot, hide_usage=not asked))
 
     async def _asked(self, call: ModelCall, asking: _Asking) -> Result:
         try:
@@ -248,10 +251,10 @@ class Deployment:
         limits, start = self._limits(asking), self._start(request)
         headers = {
             **authorization,
+            **self._note(start, asking),
             "x-ms-client-request-id": start.request_id,
             "x-request-id": start.request_id,
         }
-        self._note(start, asking)
         asking.sent = True
         send = self._wire.send if asking.hide_usage is None else self._opening(asking)
         try:
@@ -267,20 +270,23 @@ class Deployment:
             asking.cut_short = took >= limits.seconds < self._full_limits.seconds
         return self._ended(self._read(reply), start, asking)
 
-    def _note(self, start: _Start, asking: _Asking) -> None:
-        self._begun(
-            CallBegun(
-                tenant=asking.scope.tenant,
-                job_id=asking.scope.job_id,
-                model=self._model,
-                deployment=self.name,
-                version=self.version,
-                started_at=start.at,
-                request_id=start.request_id,
-                request_bytes=start.size,
-                mirrored=asking.mirrored,
-            )
+    def _note(self, start: _Start, asking: _Asking) -> Mapping[str, str]:
+        """Say that a request is about to be sent. Returns the headers by which it joins a trace."""
+        begun = CallBegun(
+            tenant=asking.scope.tenant,
+            job_id=asking.scope.job_id,
+            model=self._model,
+            task=asking.task,
+            deployment=self.name,
+            protocol=self.protocol,
+            version=self.version,
+            started_at=start.at,
+            request_id=start.request_id,
+            request_bytes=start.size,
+            mirrored=asking.mirrored,
         )
+        self._begun(begun)
+        return self._joins(begun)
 
     def _opening(self, asking: _Asking) -> _Open:
         """An answer that has begun has passed its trial: only its beginning has to come soon."""
@@ -334,7 +340,7 @@ class Deployment:
 
     def _ended(self, reading: _Reading, start: _Start, asking: _Asking) -> Result:
         attempt = self._attempt_record(reading, start, asking)
-        self._metered(attempt, start, asking, reading.size)
+        self._metered(attempt, start, asking, reading.size, finish_reasons(reading.body))
         return Result(reading.verdict, attempt, reading.body)
 
     def _attempt_record(self, reading: _Reading, start: _Start, asking: _Asking) -> Attempt:
@@ -354,7 +360,14 @@ class Deployment:
         asking.number = len(asking.scope.attempts)
         return attempt
 
-    def _metered(self, attempt: Attempt, start: _Start, asking: _Asking, size: int) -> None:
+    def _metered(
+        self,
+        attempt: Attempt,
+        start: _Start,
+        asking: _Asking,
+        size: int,
+        finish_reasons: tuple[str, ...] = (),
+    ) -> None:
         scope = asking.scope
         self._meter(
             UsageRecord(
@@ -362,8 +375,11 @@ class Deployment:
                 job_id=scope.job_id,
                 attempt=attempt,
                 number=asking.number,
+                task=asking.task,
+                protocol=self.protocol,
                 request_bytes=start.size,
                 response_bytes=size,
+                finish_reasons=finish_reasons,
                 mirrored=asking.mirrored,
             )
         )

@@ -55,7 +55,8 @@ class LongDeployment(Deployment):
 
     async def resume(self, call: ModelCall, scope: CallScope) -> Result:
         """Look at a call that was begun here. Raises CallPending, and CallGivenUp."""
-        asking = _Asking(scope, Slot(self._clocks.monotonic(), 0, trial=False, tokens=0))
+        slot = Slot(self._clocks.monotonic(), 0, trial=False, tokens=0)
+        asking = _Asking(call.task, scope, slot)
         made, result = await self._advance(call, asking, self._look_limits)
         if made.raises is not None:
             raise made.raises

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.calls import CallBegun, CallScope, ModelCall, Usage
+from contracts.calls import CallBegun, CallScope, ModelCall, Task, Usage
 from contracts.errors import CallFailed, OutcomeUnknown, QuotaReached, SluiceError
 from endpoints import Endpoints
 from endpoints.context import Context
@@ -88,7 +88,9 @@ async def test_each_request_is_noted_before_it_is_sent_under_the_id_of_its_attem
         tenant="tenant-1",
         job_id="job-1",
         model="m",
+        task=Task.SCORE,
         deployment="a",
+        protocol="aml_online",
         version="3",
         started_at=NOON,
         request_id=attempt.request_id,

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 
-from contracts.calls import Attempt, Usage, UsageRecord
+from contracts.calls import Attempt, Task, Usage, UsageRecord
 from tests.unit.endpoints_fakes import NOON
 from tests.unit.virtual_time import run_in_virtual_time
 from wiring.usage import EVERY_SECONDS, MOST, UsageLog
@@ -26,6 +26,8 @@ RECORD = UsageRecord(
         usage=Usage(input_tokens=7, output_tokens=5, requests=1),
     ),
     number=1,
+    task=Task.CHAT,
+    protocol="openai",
     request_bytes=100,
     response_bytes=200,
     mirrored=True,
