@@ -57,12 +57,16 @@ class Ending:
 
     async def commit(self, batch: AcceptedBatch, ticket: CommitTicket) -> BatchObject:
         """The batch as it ended. Said again, it is as it was the first time."""
-        if (ended := await self.store.ended(batch.tenant, batch.id)) is not None:
+        store, key = self.store, (batch.tenant, batch.id)
+        ended, problems, plan, stop, parts = await asyncio.gather(
+            store.ended(*key),
+            store.get_problems(*key),
+            store.get_plan(*key),
+            store.stopped(*key),
+            store.parts(*key),
+        )
+        if ended is not None:
             return ended
-        problems = await self.store.get_problems(batch.tenant, batch.id)
-        plan = await self.store.get_plan(batch.tenant, batch.id)
-        stop = await self.store.stopped(batch.tenant, batch.id)
-        parts = await self.store.parts(batch.tenant, batch.id)
         if problems is None and plan is not None and any(_unfinished(plan, parts)):
             # Lanes end before their slices only where a batch is stopped.
             stop = stop or StopMark(why=FAULT, at=ticket.now)
@@ -72,8 +76,10 @@ class Ending:
         _tell_times(ended, ticket, stop)
         _tell_counts(ended, plan, parts)
         _tell_end(ended, batch, problems, stop, int(ticket.now.timestamp()))
-        ended.output_file_id = await self._file(batch, parts, "out", "output", ticket.now)
-        ended.error_file_id = await self._file(batch, parts, "err", "error", ticket.now)
+        ended.output_file_id, ended.error_file_id = await asyncio.gather(
+            self._file(batch, parts, "out", "output", ticket.now),
+            self._file(batch, parts, "err", "error", ticket.now),
+        )
         await self.store.end(batch.tenant, ended)
         return ended
 

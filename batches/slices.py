@@ -109,6 +109,10 @@ class _Runner:
         """Lines run one by one, to find the one that ends its worker."""
         self._ready: list[tuple[Kept, asyncio.Future[None]]] = []
         self._some_ready = asyncio.Event()
+        self._under_way = 0
+        """Lines begun, of which nothing is kept yet."""
+        self._all_ready = asyncio.Event()
+        """There is nothing to wait for: what is ready is all that is under way."""
         self._no_more = False
         self._judged_at = FIRST_JUDGED
 
@@ -147,11 +151,13 @@ class _Runner:
     async def _work(self) -> None:
         """Run one line after the other."""
         while (line := self._next()) is not None:
+            self._under_way += 1
             kept = await self._end(line)
             if kept is None or kept.kind == "left":
                 self._left += 1
             if kept is not None:
                 await self._keep(kept)
+            self._under_way -= 1
 
     def _next(self) -> BatchLine | None:
         if not self._lines or self._stopped or self._full:
@@ -229,15 +235,17 @@ class _Runner:
         done = asyncio.get_running_loop().create_future()
         self._ready.append((kept, done))
         self._some_ready.set()
+        if len(self._ready) == self._under_way:
+            self._all_ready.set()
         await done
 
     async def _write(self) -> None:
         """Keep what is ready, again and again, until there will be no more."""
         while not (self._no_more and not self._ready):
             await self._some_ready.wait()
-            if not self._no_more:
-                await asyncio.sleep(GATHER_SECONDS)
+            await self._gather()
             self._some_ready.clear()
+            self._all_ready.clear()
             ready, self._ready = self._ready, []
             self._checkpoint.add(kept for kept, _ in ready)
             await self._flush()
@@ -245,6 +253,14 @@ class _Runner:
             for _, done in ready:
                 if not done.done():
                     done.set_result(None)
+
+    async def _gather(self) -> None:
+        """Let some lines come together, while any is still to come."""
+        if self._no_more or self._all_ready.is_set():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_SECONDS):
+                await self._all_ready.wait()
 
     async def _flush(self) -> None:
         for pause in WRITE_PAUSES:

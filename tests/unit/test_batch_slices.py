@@ -525,3 +525,21 @@ async def test_a_line_that_ends_its_worker_each_time_is_found_and_the_others_are
     assert "worker died" in piece.said()["r2"]["message"]
     assert deaths <= MOST_STARTS + 2
     assert any(record.levelno == logging.ERROR for record in caplog.records)
+
+
+def test_lines_come_together_before_they_are_kept_but_the_last_are_waited_for_no_longer(
+    monkeypatch,
+):
+    monkeypatch.setattr(slices, "GATHER_SECONDS", 100)
+
+    async def call(line: BatchLine, scope: CallScope) -> Answer:
+        await asyncio.sleep(1 if line.custom_id == "r0" else 5)
+        return await answers(line, scope)
+
+    async def run() -> float:
+        piece = Slice(3, call)
+        assert await piece.run() == SliceOutcome(ended=3)
+        assert piece.blobs.calls["append_as"] == 1
+        return asyncio.get_running_loop().time()
+
+    assert run_in_virtual_time(run()) == pytest.approx(5, abs=0.1)
