@@ -27,7 +27,7 @@ class ChildSpec:
     ready: Probe
     environment: Mapping[str, str] = field(default_factory=dict)
     """Beside what the stack itself was started with."""
-    ready_seconds: float = 60
+    ready_seconds: float = 180
     stop_seconds: float = 10
     """After SIGTERM; then SIGKILL."""
 

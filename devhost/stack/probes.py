@@ -42,13 +42,17 @@ class HttpOk:
 
     async def passed(self, log: Path, since: int) -> bool:
         try:
+            reader, writer = await asyncio.open_connection(HOST, self.port)
+        except OSError:
+            return False
+        try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                reader, writer = await asyncio.open_connection(HOST, self.port)
                 writer.write(f"GET {self.path} HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
                 status = await reader.readline()
-                writer.close()
         except (OSError, TimeoutError):
             return False
+        finally:
+            writer.close()
         return status.split()[1:2] == [b"200"]
 
 

@@ -14,7 +14,7 @@ from tests.e2e.test_openai_node import SCRIPT, node
 __all__ = ["node"]  # a fixture
 
 PAGE = (Path(__file__).parents[2] / "docs" / "openai.md").read_text()
-SECONDS = 90
+SECONDS = 300
 
 
 def blocks(language: str) -> list[str]:
@@ -63,7 +63,7 @@ async def test_the_node_program(stack, node, tmp_path):
 async def test_the_job(client):
     [job] = map(json.loads, blocks("json"))
     made = await client.post(
-        "/jobs", body=job, cast_to=object, options={"headers": {"Prefer": "wait=30"}}
+        "/jobs", body=job, cast_to=object, options={"headers": {"Prefer": "wait=100"}}
     )
     assert made["status"] == "succeeded"
     assert "nine" in made["result"]["choices"][0]["message"]["content"]

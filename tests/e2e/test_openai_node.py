@@ -15,7 +15,7 @@ from devhost.setup.install import set_up_only
 
 SCRIPT = Path(__file__).parent / "node" / "client.test.mjs"
 UNREACHABLE = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH")
-SECONDS = 90
+SECONDS = 300
 
 
 @pytest.fixture(scope="module")

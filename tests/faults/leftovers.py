@@ -20,7 +20,7 @@ from devhost.stack.network import in_use
 from devhost.stack.running import Stack, stack
 
 MARK = "SLUICE_FAULT_TEST"
-LAST_SECONDS = 5.0
+LAST_SECONDS = 30.0
 """The system's own time to clear away what was killed."""
 
 
@@ -61,11 +61,11 @@ def listening(mark: str) -> set[int]:
 async def nothing_is_left(mark: str, ports: set[int]) -> None:
     """Raises AssertionError when a process with the mark runs on, or a port is still taken."""
     limit = time.monotonic() + LAST_SECONDS
-    while alive(mark) and time.monotonic() < limit:
+    while (left := alive(mark)) and time.monotonic() < limit:
         await asyncio.sleep(0.05)
-    left = [" ".join(process.cmdline()) for process in alive(mark)]
-    assert not left, f"left behind: {left}"
-    taken = sorted(port for port in ports if in_use(port))
+    assert not left, f"left behind: {[' '.join(process.cmdline()) for process in left]}"
+    while (taken := [port for port in ports if in_use(port)]) and time.monotonic() < limit:
+        await asyncio.sleep(0.05)
     assert not taken, f"still listened on: {taken}"
 
 

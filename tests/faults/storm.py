@@ -16,7 +16,7 @@ from tests.faults.clients import Doors, Job, Record, doors
 
 ONE_IN_TWICE = 10
 """One request in so many is sent twice, at the same time."""
-GIVE_UP_SECONDS = 400
+GIVE_UP_SECONDS = 900
 SIGNALS = {"azurite": signal.SIGTERM}
 """Azurite saves its index every few seconds only: killed with -9 it forgets what it accepted,
 which Azure Storage does not. So it is ended, and is away for as long as it takes to start."""

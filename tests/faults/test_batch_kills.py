@@ -29,7 +29,7 @@ from tests.faults.leftovers import clean_stack
 from tests.integration.batches_lab import ENDED, PARTS, Batches, Object, batches_of
 from tests.unit.lines_fakes import chat_line, jsonl
 
-GIVE_UP_SECONDS = 400
+GIVE_UP_SECONDS = 900
 SETTLE_SECONDS = 0.3
 """For what is on the wire; nothing is started again before."""
 
@@ -164,7 +164,7 @@ async def test_every_line_ends_once(lines, kills, victim, tmp_path):
         asyncio.timeout(GIVE_UP_SECONDS),
         counting_model(tmp_path) as model,
         clean_stack(Options(parts=PARTS), longest_delay_seconds=1.0) as stack,
-        batches_of(stack, timeout_seconds=20) as batches,
+        batches_of(stack, timeout_seconds=60) as batches,
         StorageAccount(connection_string=stack.blob).open() as service,
     ):
         storm = Storm(stack, model, Container(lambda: service, "sluice-files"), lines, seed=lines)

@@ -15,7 +15,7 @@ from tests.unit.lines_fakes import job_line, jsonl
 # The SDK leaves the sockets of connections that broke to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-GIVE_UP_SECONDS = 240
+GIVE_UP_SECONDS = 600
 LINES = 40
 
 

@@ -20,7 +20,7 @@ from tests.integration.jobs_client import look, until
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 HOUR = 3600
-GIVE_UP_SECONDS = 120
+GIVE_UP_SECONDS = 400
 
 
 @NEEDS_MOVED_CLOCK
@@ -96,7 +96,7 @@ async def locked_message(it: Lab):
         await sender.send_messages(ServiceBusMessage("held"))
     receiver = it.doors.queue.client.get_queue_receiver(REJECTED_QUEUE)
     await receiver.__aenter__()
-    [message] = await receiver.receive_messages(1, max_wait_time=10)
+    [message] = await receiver.receive_messages(1, max_wait_time=60)
     return receiver, message
 
 

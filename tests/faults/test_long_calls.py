@@ -48,7 +48,7 @@ async def killed_between(stack: Stack, batch: ScriptedBatch, execution: str) -> 
     async with aiohttp.ClientSession(stack.http, headers=headers) as api:
         given = {"script": execution, "ends": ["Completed"]}
         _, _, record = await submit(api, "remote", given, execution=execution)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not batch.made.get(execution):
                 await asyncio.sleep(0.02)
         os.kill(stack.pids["host"], signal.SIGKILL)
@@ -57,7 +57,7 @@ async def killed_between(stack: Stack, batch: ScriptedBatch, execution: str) -> 
     async with aiohttp.ClientSession(stack.http, headers=headers) as api:
         while True:
             try:
-                return await ended(api, record["id"], within=180)
+                return await ended(api, record["id"], within=600)
             except (aiohttp.ClientError, AssertionError) as error:
                 if isinstance(error, AssertionError) and "is not in" in str(error):
                     raise

@@ -18,7 +18,7 @@ from tests.faults.lab import Lab, ask, lab
 # The SDK leaves the sockets of connections that broke to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-GIVE_UP_SECONDS = 240
+GIVE_UP_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Producer:
             await self.sender.send_messages(message)
         return message_id
 
-    async def reply(self, correlation_id: str, within: float = 60.0) -> dict[str, Any]:
+    async def reply(self, correlation_id: str, within: float = 180.0) -> dict[str, Any]:
         """The first reply with this correlation id."""
         async with asyncio.timeout(within):
             while correlation_id not in self.replies:

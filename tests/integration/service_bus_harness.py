@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from azure.servicebus import ServiceBusClient, ServiceBusReceivedMessage, ServiceBusReceiver
+from azure.servicebus.aio import ServiceBusReceiver as AsyncServiceBusReceiver
 
 from devhost.service_bus.__main__ import connection_string
 
@@ -18,6 +19,8 @@ BRISK_SENDER: dict[str, Any] = {"keep_alive": 0}
 BRISK: dict[str, Any] = {"keep_alive": 0, "prefetch_count": 1}
 """Options of a receiver that closes at once: its keep-alive thread would take a second to end."""
 READY = "Service Bus ready: "
+LONGEST_WAIT = 60
+"""Seconds for a message that must come: a busy machine may take its time."""
 
 
 class BrokerProcess:
@@ -54,7 +57,7 @@ class BrokerProcess:
     def _end(self, number: signal.Signals) -> int:
         if self.process.poll() is None:
             os.kill(self.process.pid, number)
-        status = self.process.wait(10)
+        status = self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._log.close()
@@ -96,7 +99,20 @@ def take(receiver: ServiceBusReceiver, count: int) -> list[ServiceBusReceivedMes
     """Exactly this many messages; the wait is long only where one is missing."""
     messages: list[ServiceBusReceivedMessage] = []
     while len(messages) < count:
-        more = receiver.receive_messages(count - len(messages), max_wait_time=5)
+        more = receiver.receive_messages(count - len(messages), max_wait_time=LONGEST_WAIT)
+        assert more, f"{len(messages)} of {count} messages came"
+        messages += more
+    return messages
+
+
+async def take_async(
+    receiver: AsyncServiceBusReceiver, count: int
+) -> list[ServiceBusReceivedMessage]:
+    """As `take`."""
+    messages: list[ServiceBusReceivedMessage] = []
+    while len(messages) < count:
+        wanted = count - len(messages)
+        more = await receiver.receive_messages(wanted, max_wait_time=LONGEST_WAIT)
         assert more, f"{len(messages)} of {count} messages came"
         messages += more
     return messages

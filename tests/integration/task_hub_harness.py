@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from durabletask.worker import (
     WorkItemFilters,
 )
 
+from devhost.stack.network import free_port
 from devhost.task_hub.durable import DurableHub, HubSettings
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +29,6 @@ QUIET = logging.getLogger("task hub tests")
 QUIET.setLevel(logging.CRITICAL)
 
 type Functions = list[Callable[..., object]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -99,7 +93,7 @@ class HubProcess:
 
     def _ended(self) -> int:
         assert self._process is not None
-        code = self._process.wait(20)
+        code = self._process.wait(90)
         assert self._process.stdout is not None
         self._process.stdout.close()
         return code
@@ -158,7 +152,7 @@ def client(address: str) -> Iterator[TaskHubGrpcClient]:
         yield made
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition; it must come true."""
     end = time.monotonic() + seconds
     while not condition():

@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from contracts.errors import DependencyUnavailable
+from devhost.stack.network import free_port
 from stores.blobs import Container, StorageAccount
 from stores.jobs import JobStore, KeyClaim
 
@@ -62,10 +63,10 @@ async def test_starts_are_counted(container):
     assert await store.mark_start("t", "job_1", 1) == 1
 
 
-async def test_an_account_that_is_not_there_is_told_as_such(unused_tcp_port):
+async def test_an_account_that_is_not_there_is_told_as_such():
     connection = (
         "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;"
-        f"BlobEndpoint=http://127.0.0.1:{unused_tcp_port}/a;"
+        f"BlobEndpoint=http://127.0.0.1:{free_port()}/a;"
     )
     async with StorageAccount(connection_string=connection).open() as service:
         container = Container(lambda: service, "c")

@@ -42,13 +42,13 @@ async def server(driver: SimpleNamespace) -> AsyncIterator[TdsServer]:
 
 
 async def send(
-    server: TdsServer, driver: SimpleNamespace, seconds: float = 20, **login: str
+    server: TdsServer, driver: SimpleNamespace, seconds: float = 120, **login: str
 ) -> Reply | NoReply:
     database = Database(f"127.0.0.1,{server.port}", "scoring", STATEMENT, **login)
     wire = SqlWire(database, 1, lambda: driver)
     request = Request(URL("mssql://127.0.0.1/scoring"), {}, TWO_ROWS.encode())
     try:
-        limits = Limits(seconds, connect_seconds=10, answer_bytes=1000)
+        limits = Limits(seconds, connect_seconds=60, answer_bytes=1000)
         return await wire.send(request, {"authorization": "Bearer a.b.c"}, limits)
     finally:
         await wire.aclose()

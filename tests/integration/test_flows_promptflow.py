@@ -434,7 +434,7 @@ async def test_a_cancelled_run_takes_nothing_with_it(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    await asyncio.wait_for(model.cancelled.wait(), 10)
+    await asyncio.wait_for(model.cancelled.wait(), 60)
     models = FakeModels(scorer=echo)  # type: ignore[arg-type]
     result = await flow.run({"text": "b"}, models.run())
     assert result in ({"answer": "said b"}, "b")
@@ -498,7 +498,9 @@ async def test_a_dag_cancelled_from_within_leaves_the_process_alive(written: _Wr
             raise asyncio.CancelledError
     """
     flow = written.load(ask_dag(tool)).get("it")
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with pytest.raises((asyncio.CancelledError, FlowFailed)):
         await flow.run({"text": "a"}, FakeModels().run())
-    assert threading.active_count() <= before
+    started = [thread.name for thread in set(threading.enumerate()) - before]
+    # Those of a pool, which wait for work, come and go as they are needed.
+    assert [name for name in started if not name.startswith(("asyncio_", "ThreadPool"))] == []

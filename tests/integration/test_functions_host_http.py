@@ -33,7 +33,7 @@ def host(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(host):
-    with Client(base_url=host.address, timeout=30) as client:
+    with Client(base_url=host.address, timeout=120) as client:
         yield client
 
 
@@ -101,6 +101,7 @@ def test_a_function_that_raises_answers_500_and_is_logged_once(client, host):
     response = client.get("/api/broken")
     assert response.status_code == 500
     assert "secret" not in response.text
+    host.wait_for("RuntimeError: a secret of the inside")
     assert host.log.count("RuntimeError: a secret of the inside") == 1
     assert "Function broken raised" in host.log
 

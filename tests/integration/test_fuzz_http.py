@@ -58,7 +58,7 @@ def fuzz_bodies(stack, session, examples: int) -> None:
     @given(body=BODIES, headers=HEADERS)
     def each(body, headers):
         data = body.encode() if isinstance(body, str) else body
-        answer = session.post(f"{stack.http}/v1/jobs", data=data, headers=headers, timeout=30)
+        answer = session.post(f"{stack.http}/v1/jobs", data=data, headers=headers, timeout=180)
         assert answer.status_code < 500, answer.text
         if answer.status_code >= 400:
             assert answer.json()["detail"]
@@ -86,7 +86,7 @@ def test_paths(stack, session, method):
     @some(100)
     @given(path=PATHS, tail=st.sampled_from(["", "/result"]))
     def each(path, tail):
-        answer = session.request(method, f"{stack.http}{path}{tail}", timeout=30)
+        answer = session.request(method, f"{stack.http}{path}{tail}", timeout=180)
         assert answer.status_code < 500, answer.text
 
     each()
@@ -97,7 +97,7 @@ def test_queries(stack, session):
     @given(limit=TEXT, after=TEXT)
     def each(limit, after):
         query = {"limit": limit, "after": after}
-        answer = session.get(f"{stack.http}/v1/jobs", params=query, timeout=30)
+        answer = session.get(f"{stack.http}/v1/jobs", params=query, timeout=180)
         assert answer.status_code < 500, answer.text
 
     each()

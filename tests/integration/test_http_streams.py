@@ -65,7 +65,7 @@ def served(kind: str, app: Path, folder: Path, **environ: str) -> Iterator[Child
 
 
 def session(host: Child) -> aiohttp.ClientSession:
-    timeout = aiohttp.ClientTimeout(total=60)
+    timeout = aiohttp.ClientTimeout(total=300)
     return aiohttp.ClientSession(host.address, headers={"x-functions-key": KEY}, timeout=timeout)
 
 
@@ -97,7 +97,7 @@ async def api(sample: Child) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def until_running(api: aiohttp.ClientSession, **wanted: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not wanted.items() <= (await json_of(api, "GET", "/api/running")).items():
             await asyncio.sleep(0.05)
 
@@ -272,7 +272,7 @@ async def test_a_caller_who_leaves_ends_the_call_and_frees_its_slot(
     if said:
         response = await leaving
         await response.content.readuntil(b"\n\n")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while len(model.received) == before:
             await asyncio.sleep(0.01)
     # The deployment takes one call: the next one waits for the first.
@@ -283,7 +283,7 @@ async def test_a_caller_who_leaves_ends_the_call_and_frees_its_slot(
         response.close()
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         await held.left.wait()
         async with await waiting as answer:
             assert await answer.read() == DONE

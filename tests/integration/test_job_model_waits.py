@@ -10,14 +10,14 @@ from contracts.errors import CallPending
 from endpoints import Endpoints
 from endpoints.settings import Settings
 from tests.integration.batch_endpoint import WORKSPACE, ScriptedBatch
-from tests.integration.jobs_client import ended, look, submit, until
+from tests.integration.jobs_client import ACCEPTED, ended, look, submit, until
 
 
 async def start(api, *ends: str, looks: int = 1, **fields) -> tuple[str, str]:
     script = uuid.uuid4().hex
     given = {"script": script, "ends": list(ends), "looks": looks}
     status, _, record = await submit(api, "remote", given, **fields)
-    assert status == 202, record
+    assert status in ACCEPTED, record
     return record["id"], script
 
 
@@ -74,9 +74,9 @@ async def test_a_cancelled_job_cancels_its_batch_job(api, batch):
     while (await look(api, job_id))["progress"]["waits"] == 0:  # the handle is on record
         await asyncio.sleep(0.05)
     async with api.delete(f"/v1/jobs/{job_id}") as response:
-        assert response.status == 200
+        assert response.status in ACCEPTED
     assert (await ended(api, job_id))["status"] == "cancelled"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while batch.cancelled(script) != batch.made[script]:
             await asyncio.sleep(0.05)
 
@@ -85,7 +85,7 @@ async def test_an_expired_job_cancels_its_batch_job(api, batch):
     job_id, script = await start(api, "never", deadline="PT10S")
     record = await ended(api, job_id)
     assert record["status"] == "expired"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while batch.cancelled(script) != batch.made[script]:
             await asyncio.sleep(0.05)
 

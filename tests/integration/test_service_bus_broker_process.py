@@ -40,6 +40,7 @@ from tests.integration.service_bus_harness import (
     connect,
     connect_to,
     take,
+    take_async,
     write_config,
 )
 
@@ -76,17 +77,23 @@ def test_every_accepted_message_is_there_once_after_kill_9(tmp_path: Path) -> No
             thread = threading.Thread(
                 target=send_until_cut_off, args=(sender, f"round{round_number}")
             )
+            before = len(accepted)
             thread.start()
-            time.sleep(chance.uniform(0.05, 0.3))
+            until = time.monotonic() + 60
+            while len(accepted) < before + 10 and time.monotonic() < until:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0.0, 0.25))
             broker.kill()
-            thread.join(20)
+            thread.join(90)
             assert not thread.is_alive()
 
     with BrokerProcess(tmp_path / "state", config) as broker, connect(broker) as client:
         mode = ServiceBusReceiveMode.RECEIVE_AND_DELETE
         with client.get_queue_receiver("orders", receive_mode=mode, **BRISK) as receiver:
             found: list[str] = []
-            while messages := receiver.receive_messages(1000, max_wait_time=0.5):
+            until, messages = time.monotonic() + 60, []
+            while messages or not (set(accepted) <= set(found) or time.monotonic() > until):
+                messages = receiver.receive_messages(1000, max_wait_time=0.5)
                 found += [body(message).decode() for message in messages]
 
     assert len(accepted) > 20
@@ -134,7 +141,7 @@ def test_it_stops_on_sigterm_with_clients_connected(tmp_path: Path) -> None:
         sender.send_messages(ServiceBusMessage("kept"))
         started = time.monotonic()
         assert broker.stop() == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 45, "it waits for no client to leave"
 
     with BrokerProcess(tmp_path / "state") as broker, connect(broker) as client:
         with client.get_queue_receiver("inference-requests", **BRISK) as receiver:
@@ -155,7 +162,7 @@ def test_it_says_why_it_cannot_run(config: dict[str, Any] | None, why: str, tmp_
     with BrokerProcess(tmp_path / "state"):
         if config is not None:
             arguments += ["--config", str(write_config(tmp_path / "config.json", **config))]
-        ended = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
+        ended = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
 
     assert ended.returncode == 1
     assert "Service Bus cannot run: " in ended.stderr
@@ -228,7 +235,7 @@ def recorded_conversation(broker: BrokerProcess) -> bytes:
 
 def throw(port: int, data: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.settimeout(5)
+        connection.settimeout(60)
         with suppress(ConnectionError):  # as it deserves
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
@@ -261,7 +268,7 @@ async def test_what_could_not_be_written_is_accepted_from_nobody(tmp_path: Path)
                 await sender.send_messages(ServiceBusMessage("held", session_id="a"))
             holder = client.get_queue_receiver("sessions", session_id="a", **BRISK)
             async with holder, client.get_queue_sender("orders", **BRISK_SENDER) as sender:
-                assert await holder.receive_messages(1, max_wait_time=5)
+                assert await take_async(holder, 1)
                 await sender.send_messages(ServiceBusMessage("kept"))
                 store.full = True
                 with pytest.raises(ServiceBusError):
@@ -271,7 +278,7 @@ async def test_what_could_not_be_written_is_accepted_from_nobody(tmp_path: Path)
             async with client.get_queue_sender("orders", **BRISK_SENDER) as sender:
                 await sender.send_messages(ServiceBusMessage("after"))
             async with client.get_queue_receiver("orders", **BRISK) as receiver:
-                messages = await receiver.receive_messages(2, max_wait_time=5)
+                messages = await take_async(receiver, 2)
                 assert [body(message) for message in messages] == [b"kept", b"after"]
     finally:
         await server.stop()

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import pytest
 
@@ -30,8 +31,8 @@ models:
 """
 NAMES = ("failing", "limited", "narrow", "blue", "green")
 WITHIN_SECONDS = 2.0
-ROUNDS = 3
-"""A machine that is busy with something else may miss it once."""
+ROUNDS = 6
+"""A machine that is busy with something else may miss it at times."""
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +63,11 @@ async def test_a_breaker_that_one_worker_opens_is_open_at_the_other_and_closed_a
             await one.call("failing")
         assert (await one.status("failing"))["state"] == "open"
         opened = await other.until("failing", state="open")
+        mine, theirs = [await worker.status("failing") for worker in workers]
+        assert at(mine) < at(theirs), "one tries it, then the other"
 
         models["failing"].set(Behaviour())
         await one.until("failing", state="half_open")
-        assert (await other.status("failing"))["state"] == "open", "one at a time"
         assert (await one.call("failing"))["code"] == "answered"
         took.append(max(opened, await other.until("failing", state="ready")))
         if took[-1] < WITHIN_SECONDS:
@@ -74,12 +76,22 @@ async def test_a_breaker_that_one_worker_opens_is_open_at_the_other_and_closed_a
     assert models["failing"].counts.arrived == 2 + 4 * len(took), "the other found out nothing"
 
 
+def at(status: dict) -> datetime:
+    """When a call may be taken again."""
+    return datetime.fromisoformat(status["until"])
+
+
 async def test_a_limit_by_the_minute_holds_across_workers(models, workers):
-    until = time.monotonic() + 8
+    began = time.monotonic()
     answered: Counter[int] = Counter()
 
+    def goes_on() -> bool:
+        """For 8 s, on a busy machine up to the minute; then for what that leaves time for."""
+        seconds = time.monotonic() - began
+        return seconds < 8 or (answered.total() < 50 and seconds < 50)
+
     async def ask(place: int) -> None:
-        while time.monotonic() < until:
+        while goes_on():
             if (await workers[place].call("limited"))["code"] == "answered":
                 answered[place] += 1
             await asyncio.sleep(0.05)
@@ -92,11 +104,11 @@ async def test_a_limit_by_the_minute_holds_across_workers(models, workers):
 
 async def test_calls_at_once_are_limited_across_workers_and_each_gets_its_part(models, workers):
     models["narrow"].set(Behaviour(latency=Constant(ms=200)))
-    until = time.monotonic() + 8
+    began = time.monotonic()
     answered: Counter[int] = Counter()
 
     async def ask(place: int) -> None:
-        while time.monotonic() < until:
+        while time.monotonic() - began < 8 or answered.total() < 100:
             if (await workers[place].call("narrow"))["code"] == "answered":
                 answered[place] += 1
             else:
@@ -131,22 +143,23 @@ async def test_an_operator_shifts_weight_at_every_worker(models, workers):
     await one.ask("PATCH", "/v1/deployments/blue", {"priority": None})
     await one.ask("PATCH", "/v1/deployments/green", {"weight": None})
     await other.until("blue", priority=1)
-    assert (await other.status("green"))["state"] == "drained"
+    await other.until("green", state="drained")
 
 
 async def test_an_operator_sees_who_uses_a_deployment_and_how_much_of_it(models, workers):
     for worker in workers:
         await worker.call("narrow")
-    for _ in range(40):
+    until = time.monotonic() + 60
+    while True:
         status, detail = await workers[0].ask("GET", "/v1/deployments/narrow")
+        assert status == 200
         shares = [worker["limits"]["slots"]["share"] for worker in detail["workers"]]
-        if shares == [4, 4]:
+        calls = detail["totals"]["calls"]
+        if shares == [4, 4] and calls == models["narrow"].counts.answered:
             break
+        assert time.monotonic() < until, detail
         await asyncio.sleep(0.25)
-    assert status == 200
-    assert shares == [4, 4]
-    assert detail["totals"]["calls"] >= models["narrow"].counts.answered - 2
-    assert 0.15 < detail["totals"]["mean_seconds"] < 2
+    assert 0.15 < detail["totals"]["mean_seconds"] < 20
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,9 @@ async def test_outstanding_requests_are_limited_and_concurrent_ones_wait():
     config = HttpConfig(max_concurrent=2, max_outstanding=3)
     async with client_of(function(work), config=config) as client:
         requests = [asyncio.create_task(client.get("/api/work")) for _ in range(5)]
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            while running < 2 or sum(task.done() for task in requests) < 2:
+                await asyncio.sleep(0.01)
         refused = [task for task in requests if task.done()]
         assert [task.result().status_code for task in refused] == [429, 429]
         release.set()

@@ -49,7 +49,7 @@ async def test_what_changes_while_a_commit_is_written_goes_into_the_next_one():
     async with committing(disk) as (journal, committer):
         disk.free.clear()
         journal.write("", 1)
-        assert await asyncio.to_thread(disk.reached.wait, 10)
+        assert await asyncio.to_thread(disk.reached.wait, 60)
         for number in (2, 3, 4):
             journal.write("", number)
         disk.free.set()
@@ -79,7 +79,7 @@ async def test_effects_happen_after_the_commit_and_before_it_is_told():
 
 async def test_nobody_waits_when_nothing_is_to_be_written():
     async with committing(Disk()) as (_, committer):
-        await asyncio.wait_for(committer.settled(), 1)
+        await asyncio.wait_for(committer.settled(), 60)
 
 
 async def test_a_commit_that_cannot_be_written_is_tried_again_and_the_trouble_is_told():

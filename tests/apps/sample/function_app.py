@@ -126,10 +126,14 @@ async def mend(req: func.HttpRequest) -> None:
 
 @app.activity_trigger(input_name="order")
 def nap(order: dict) -> str:
-    """Sleeps in its thread; a line in the file `mark` says that it has begun."""
+    """Sleeps in its thread, no longer than until the file `end` is there, if it is given one; a
+    line in the file `mark` says that it has begun."""
     with Path(order["mark"]).open("a") as mark:
         mark.write("begun\n")
-    time.sleep(order["seconds"])
+    until = time.monotonic() + order["seconds"]
+    end = Path(order["end"]) if "end" in order else None
+    while (left := until - time.monotonic()) > 0 and not (end is not None and end.exists()):
+        time.sleep(min(left, 0.05))
     return "rested"
 
 
