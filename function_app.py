@@ -1,24 +1,36 @@
 """The app object: what Azure Functions indexes. It registers the blueprints, nothing else."""
 
 import azure.durable_functions as df
-import azure.functions as func
 
 import wiring
-from activities import announce_batch, cancel_calls, publish_reply, run_job
+from activities import (
+    announce_batch,
+    cancel_calls,
+    free_slot,
+    note_audit,
+    publish_reply,
+    run_job,
+)
 from activities import batches as batch_steps
-from orchestrators import batch, job, rollout, standing
+from orchestrators import batch, job, quotas, rollout, standing
 from triggers import (
+    audit,
     batch_blobs,
     comparisons,
     deployments,
     jobs,
+    keys,
     operations,
+    queues,
+    retention,
     rollouts,
     service_bus,
+    sweeper,
+    usage,
 )
 from triggers.openai import batches, files, models, realtime
 
-app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
+app = df.DFApp(http_auth_level=wiring.auth_level())
 
 for module in (
     jobs,
@@ -30,10 +42,15 @@ for module in (
     deployments,
     rollouts,
     comparisons,
+    keys,
+    audit,
+    usage,
+    queues,
     service_bus,
     batch_blobs,
     job,
     standing,
+    quotas,
     rollout,
     batch,
     batch_steps,
@@ -41,6 +58,10 @@ for module in (
     run_job,
     publish_reply,
     cancel_calls,
+    free_slot,
+    note_audit,
+    retention,
+    sweeper,
 ):
     app.register_functions(module.bp)
 

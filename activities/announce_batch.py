@@ -12,6 +12,7 @@ from contracts.errors import Misconfigured, NotFound
 from contracts.jobs import ReplyAddress
 from contracts.names import ANNOUNCE_BATCH_ACTIVITY
 from stores.queues import OutgoingMessage
+from telemetry.tracing import Kind, carried, span
 from wiring import Parts
 
 bp = df.Blueprint()
@@ -22,7 +23,10 @@ _log = logging.getLogger("sluice.activities")
 @bp.activity_trigger(input_name="ticket", activity=ANNOUNCE_BATCH_ACTIVITY)
 async def announce_batch(ticket: object) -> None:
     """BatchTicket in; the batch object is sent to the batch's reply address."""
-    await announce(wiring.parts(), BatchTicket.model_validate(ticket))
+    ended = BatchTicket.model_validate(ticket)
+    asked = {"sluice.batch_id": ended.id, "sluice.tenant": ended.tenant}
+    with span("announce batch", Kind.REPLY, asked, parent=ended.trace):
+        await announce(wiring.parts(), ended)
 
 
 async def announce(parts: Parts, ticket: BatchTicket) -> None:
@@ -49,5 +53,5 @@ def _message(batch: AcceptedBatch, ended: BatchObject, reply: ReplyAddress) -> O
         body=ended.model_dump_json().encode(),
         correlation_id=reply.correlation_id,
         session_id=reply.session_id,
-        properties={"batch_id": batch.id, "status": ended.status, **reply.trace},
+        properties={"batch_id": batch.id, "status": ended.status, **reply.trace, **carried()},
     )

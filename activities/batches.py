@@ -16,6 +16,7 @@ from contracts.names import (
     STOP_BATCH_ACTIVITY,
     VALIDATE_BATCH_ACTIVITY,
 )
+from telemetry.tracing import Kind, span
 
 bp = df.Blueprint()
 
@@ -33,7 +34,13 @@ async def run_slice(ticket: Any, hub: str) -> dict[str, Any]:
     """SliceTicket in, SliceOutcome out."""
     parts = wiring.parts()
     parts.share_by(hub)
-    outcome = await parts.batches.run_slice(SliceTicket.model_validate(ticket))
+    mine = SliceTicket.model_validate(ticket)
+    asked = {"sluice.batch_id": mine.batch.id, "sluice.tenant": mine.batch.tenant}
+    with span(
+        "run slice", Kind.STEP, {**asked, "sluice.slice": mine.index}, parent=mine.batch.trace
+    ):
+        outcome = await parts.batches.run_slice(mine)
+        await parts.booked()
     return outcome.model_dump(mode="json")
 
 

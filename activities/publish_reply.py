@@ -11,6 +11,7 @@ from contracts.errors import Misconfigured, NotFound
 from contracts.jobs import AcceptedJob, JobOutcome, ReplyAddress, fits, job_record
 from contracts.names import PUBLISH_REPLY_ACTIVITY
 from stores.queues import OutgoingMessage
+from telemetry.tracing import Kind, carried, span
 from wiring import Parts
 
 bp = df.Blueprint()
@@ -24,7 +25,10 @@ INLINE_REPLY_BYTES = 180_000
 @bp.activity_trigger(input_name="outcome", activity=PUBLISH_REPLY_ACTIVITY)
 async def publish_reply(outcome: object) -> None:
     """JobOutcome in; the job's record is sent to the reply address of its ticket."""
-    await publish(wiring.parts(), JobOutcome.model_validate(outcome))
+    ended = JobOutcome.model_validate(outcome)
+    asked = {"sluice.job_id": ended.ticket.id, "sluice.tenant": ended.ticket.tenant}
+    with span("publish reply", Kind.REPLY, asked, parent=ended.ticket.trace):
+        await publish(wiring.parts(), ended)
 
 
 async def publish(parts: Parts, outcome: JobOutcome) -> None:
@@ -58,5 +62,5 @@ async def _message(
         body=record.model_dump_json().encode(),
         correlation_id=reply.correlation_id,
         session_id=reply.session_id,
-        properties={"job_id": job.id, "status": record.status, **reply.trace},
+        properties={"job_id": job.id, "status": record.status, **reply.trace, **carried()},
     )

@@ -28,6 +28,8 @@ from contracts.flows import FlowRun
 from contracts.jobs import AcceptedJob, JobStep, JobTicket
 from contracts.names import HUB_BINDING, MOST_STARTS, RUN_JOB_ACTIVITY
 from contracts.states import Execution, JobStatus
+from telemetry import jobs as telemetry
+from telemetry.tracing import Attributes, Kind, fail, span
 from wiring import Parts
 
 bp = df.Blueprint()
@@ -42,7 +44,13 @@ async def run_job(ticket: object, hub: str) -> dict[str, Any]:
     """One step of the job: JobTicket in, JobStep out."""
     parts = wiring.parts()
     parts.share_by(hub)
-    step = await run_step(parts, JobTicket.model_validate(ticket))
+    mine = JobTicket.model_validate(ticket)
+    asked: Attributes = {"sluice.job_id": mine.id, "sluice.tenant": mine.tenant}
+    with span("run job", Kind.STEP, asked, parent=mine.trace) as made:
+        step = await run_step(parts, mine)
+        await parts.booked()
+        if step.error is not None:
+            fail(made, step.error.code)
     return step.model_dump(mode="json")
 
 
@@ -60,7 +68,7 @@ async def run_step(parts: Parts, ticket: JobTicket) -> JobStep:
         job = await _begin(parts, ticket)
         if job is None:
             return await _ended_before(parts, ticket, record)
-        record.execution = job.request.execution
+        record.began(job, first=ticket.step == 0)
         result = to_json(await _run_flow(parts, job, record), inf_nan_mode="null")
     except DependencyUnavailable:
         raise
@@ -108,8 +116,10 @@ async def _run_flow(parts: Parts, job: AcceptedJob, record: _StepRecord) -> Json
     scope = CallScope(
         job_id=job.id,
         tenant=job.tenant,
+        flow=request.flow,
         execution=request.execution,
         priority=request.priority,
+        weight=parts.quotas.of(job.tenant).weight,
         deadline=job.deadline_at,
         patience=PATIENCE_SECONDS,
         sticky_key=request.sticky_key,
@@ -147,7 +157,15 @@ class _StepRecord:
         self.attempts: list[Attempt] = []
         self.handles = dict(handles)
         self.execution = Execution.AT_LEAST_ONCE
+        self._job: AcceptedJob | None = None
         self._start = time.monotonic()
+
+    def began(self, job: AcceptedJob, *, first: bool) -> None:
+        """The step runs this job; `first`: it is the job's first."""
+        self._job = job
+        self.execution = job.request.execution
+        if first:
+            telemetry.begun(job)
 
     def step(
         self,
@@ -158,6 +176,8 @@ class _StepRecord:
         wait_for: Literal["capacity", "model", "retry"] | None = None,
         wait_until: datetime | None = None,
     ) -> JobStep:
+        if status is not None and self._job is not None:
+            telemetry.ended(self._job, status)
         return JobStep(
             started_at=self.started_at,
             flow_seconds=time.monotonic() - self._start,

@@ -56,6 +56,7 @@ def flow_caller(endpoints: Endpoints, flows: Flows, longest: timedelta) -> Call:
         flow = flows.check(request.flow, request.input, request.model)
         # What a model works on beyond this run is found again by the job's id.
         scope.job_id = f"{scope.job_id}/{line.custom_id}"
+        scope.flow = request.flow
         if any(handle.open for handle in scope.handles.values()):
             await endpoints.look(scope.handles)
 

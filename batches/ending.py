@@ -29,6 +29,7 @@ from contracts.calls import CallHandle
 from contracts.errors import InputGone
 from stores.batches import BatchStore, Part, StopMark, counted
 from stores.files import FileStore
+from telemetry import metrics
 
 CANCELLED, EXPIRED, HOPELESS = "cancelled", "expired", "hopeless"
 GONE, FAULT = "gone", "fault"
@@ -81,6 +82,7 @@ class Ending:
             self._file(batch, parts, "err", "error", ticket.now),
         )
         await self.store.end(batch.tenant, ended)
+        metrics.BATCHES.add(1, {"sluice.status": ended.status, "sluice.tenant": batch.tenant})
         return ended
 
     async def abandoned(self, ticket: BatchTicket) -> list[dict[str, CallHandle]]:

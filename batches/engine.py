@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
 from batches.calls import Call, flow_caller, model_caller
 from batches.checkpoint import Checkpoint
@@ -11,6 +13,7 @@ from batches.ending import EXPIRED, GONE, HOPELESS, Ending
 from batches.input import input_file, slice_lines
 from batches.lines import LineChecker
 from batches.planning import plan
+from batches.screening import screened
 from batches.slices import SliceRun, carry
 from contracts.batches import (
     JOBS_ENDPOINT,
@@ -25,12 +28,18 @@ from contracts.batches import (
     SliceTicket,
     Validation,
 )
+from contracts.calls import Booked
 from contracts.errors import Conflict, InputGone, SluiceError
 from endpoints import Endpoints
 from flows.registry import Flows
+from policies.identity.scopes import may_call, may_run
+from policies.quotas.admission import Quotas
 from stores.batches import BatchStore
 from stores.files import FileStore
 from stores.input_blobs import InputBlobs
+
+if TYPE_CHECKING:
+    from policies.screening.screening import Screening
 
 LONGEST_FLOW = timedelta(minutes=15)
 """Of a line: one that is begun at the end of a slice's run must end before the host ends both."""
@@ -49,6 +58,11 @@ class Batches:
     flows: Flows
     flow_time: timedelta
     """That a flow may take."""
+    booked: Booked
+    """Waited for before the lines that calls were made for are kept."""
+    quotas: Quotas = field(default_factory=partial(Quotas, {}))
+    screening: Screening | None = None
+    """None where no line passes any screen."""
 
     async def validate(self, ticket: BatchTicket) -> Validation:
         """Read the whole input; keep its slices, or what is wrong with it."""
@@ -59,8 +73,9 @@ class Batches:
             return await self._wrong(batch, "invalid_request", error.detail)
         if stored is None:
             return await self._wrong(batch, "invalid_request", "The input file was deleted.")
-        flows = [info.name for info in self.flows.infos]
-        checker = LineChecker(batch.request.endpoint, self.endpoints.models, flows)
+        models = [name for name in self.endpoints.models if may_call(batch, name)]
+        flows = [info.name for info in self.flows.infos if may_run(batch, info)]
+        checker = LineChecker(batch.request.endpoint, models, flows)
         findings = await plan(self.files.content(stored), checker)
         if findings.found:
             return await self._problems(batch, findings.problems, findings.found)
@@ -103,11 +118,16 @@ class Batches:
             call=self._call(batch),
             checkpoint=Checkpoint.of_slice(self.store, batch, index),
             stopped=lambda: self._stopped(batch),
+            booked=self.booked,
+            weight=self.quotas.of(batch.tenant).weight,
             judge=(lambda: self._judge(batch)) if judges else None,
             one_model=batch.request.endpoint != JOBS_ENDPOINT,
         )
 
     def _call(self, batch: AcceptedBatch) -> Call:
+        return screened(self._plain_call(batch), batch, self.screening)
+
+    def _plain_call(self, batch: AcceptedBatch) -> Call:
         if batch.request.endpoint == JOBS_ENDPOINT:
             longest = min(self.flow_time, LONGEST_FLOW)
             return flow_caller(self.endpoints, self.flows, longest)

@@ -128,7 +128,7 @@ class LineChecker:
             return _problem(line, "invalid_request", "`body.model` names no model.", "body.model")
         if self.model is None:
             if model.partition("@")[0] not in self._models:
-                known = ", ".join(sorted(self._models))
+                known = ", ".join(sorted(self._models)) or "none"
                 return _problem(
                     line, "model_not_found", f"No such model; there are {known}.", "body.model"
                 )
@@ -152,12 +152,12 @@ class LineChecker:
             wrong = _fault(error, "a job, as POST /v1/jobs takes it", "body.")
             return _problem(line, wrong.code, wrong.message, wrong.param)
         if job.flow not in self._flows:
-            known = ", ".join(sorted(self._flows))
+            known = ", ".join(sorted(self._flows)) or "none"
             return _problem(
                 line, "invalid_request", f"No such flow; there are {known}.", "body.flow"
             )
         if job.model is not None and job.model not in self._models:
-            known = ", ".join(sorted(self._models))
+            known = ", ".join(sorted(self._models)) or "none"
             return _problem(
                 line, "model_not_found", f"No such model; there are {known}.", "body.model"
             )

@@ -21,7 +21,7 @@ from batches.calls import Call
 from batches.checkpoint import Checkpoint
 from batches.results import Kept, Left
 from contracts.batches import BatchLine, SliceOutcome
-from contracts.calls import CallScope
+from contracts.calls import Booked, CallScope
 from contracts.errors import (
     CallPending,
     DependencyUnavailable,
@@ -32,6 +32,7 @@ from contracts.errors import (
 )
 from contracts.names import MOST_STARTS
 from contracts.states import Priority
+from telemetry import metrics
 
 AT_ONCE = 160
 """Lines of a slice under way or waiting for a deployment."""
@@ -72,6 +73,10 @@ class SliceRun:
     """Called now and then while lines fail: to stop the batch when too many have."""
     one_model: bool = True
     """Where one line finds no capacity, no other will."""
+    weight: float = 1.0
+    """Of the tenant, among those whose lines wait."""
+    booked: Booked | None = None
+    """What a line's calls used is kept before the line is: else a crash could leave it unpaid."""
 
 
 async def carry(run: SliceRun, lines: Iterable[BatchLine]) -> SliceOutcome:
@@ -176,6 +181,7 @@ class _Runner:
             tenant=run.tenant,
             priority=Priority.BATCH,
             batch_id=run.batch_id,
+            weight=run.weight,
             patience=PATIENCE_SECONDS,
             handles=before.handles,
         )
@@ -248,9 +254,12 @@ class _Runner:
             self._all_ready.clear()
             ready, self._ready = self._ready, []
             self._checkpoint.add(kept for kept, _ in ready)
+            if self._run.booked is not None:
+                await self._run.booked()
             await self._flush()
             await self._note()
-            for _, done in ready:
+            for kept, done in ready:
+                metrics.LINES.add(1, {"sluice.kept": kept.kind})
                 if not done.done():
                     done.set_result(None)
 

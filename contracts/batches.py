@@ -57,6 +57,9 @@ class FileObject(BaseModel):
     filename: str
     purpose: Purpose
     status: Literal["processed"] = "processed"
+    expires_at: int | None = Field(
+        default=None, description="Unix time at which it is deleted, where that is known."
+    )
 
 
 class FileList(BaseModel):
@@ -315,6 +318,10 @@ class AcceptedBatch(BaseModel):
     """What becomes the input file, before anything else is done."""
     reply: ReplyAddress | None = None
     """Where its end is announced."""
+    models: frozenset[str] | None = None
+    """Those that its lines may name; None: all of them."""
+    flows: frozenset[str] | None = None
+    """As `models`."""
 
 
 class BatchTicket(BaseModel):
@@ -327,6 +334,8 @@ class BatchTicket(BaseModel):
     expires_at: datetime
     announce: bool = False
     """Whether its end is announced on a queue."""
+    trace: dict[str, str] = {}
+    """W3C trace context of the door, which the batch's steps go on with."""
 
 
 class LaneTicket(BaseModel):

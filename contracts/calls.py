@@ -102,6 +102,7 @@ class CallBegun:
     """As in the `Attempt` that its UsageRecord will have."""
     request_bytes: int
     mirrored: bool
+    flow: str | None = None
 
 
 type Joins = Callable[[CallBegun], Mapping[str, str]]
@@ -129,10 +130,15 @@ class UsageRecord:
     """Why the model stopped, as far as the protocol tells: `stop`, `length`, …"""
     mirrored: bool = False
     """Sent to a shadow deployment, for comparison: never billed."""
+    flow: str | None = None
+    """In whose run the request was made; None for a call without a flow."""
 
 
 type Meter = Callable[[UsageRecord], None]
 """Takes each usage record as it arises; quick, and raises nothing."""
+
+type Booked = Callable[[], Awaitable[None]]
+"""Returns when every usage record so far is in storage, or storage has been away for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +186,12 @@ class CallScope:
     tenant: str
     execution: Execution = Execution.AT_LEAST_ONCE
     priority: Priority = Priority.REALTIME
+    flow: str | None = None
+    """In whose run the calls are made."""
     batch_id: str | None = None
     """Of the batch that the call is part of: while calls wait, batches of a tenant take turns."""
+    weight: float = 1.0
+    """Of the tenant, among those whose batch calls wait."""
     deadline: datetime | None = None
     """Aware, UTC. No attempt is begun after it and none lasts beyond it."""
     patience: float = 0.0

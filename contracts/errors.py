@@ -5,7 +5,8 @@
     │   ├── Unauthenticated    401  no identity, or one that does not hold
     │   ├── Forbidden          403  who asks may not; says what is missing
     │   │   ├── BudgetSpent         the tenant's day or month is used up
-    │   │   └── ContentBlocked      screening refuses what was sent
+    │   │   ├── ContentBlocked      screening refuses what was sent
+    │   │   └── PersonalDataRefused no deployment is given the personal data in it
     │   ├── InvalidRequest     400  a field is wrong; names it and what was expected
     │   ├── NotFound           404  no such job, flow, model …
     │   │   └── UnknownModel        as the OpenAI API tells it
@@ -33,12 +34,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
 from typing import ClassVar
 
 from contracts.problems import FieldProblem, Problem
+from contracts.quotas import RateStanding
 
 
 class Retry(StrEnum):
@@ -125,6 +128,12 @@ class ContentBlocked(Forbidden):
     code = "content_blocked"
 
 
+class PersonalDataRefused(Forbidden):
+    """The request holds personal data, and no deployment that could be asked is given any."""
+
+    code = "personal_data_refused"
+
+
 class NotFound(CallerError):
     status = HTTPStatus.NOT_FOUND
     code = "not_found"
@@ -167,13 +176,17 @@ class NoCapacity(SluiceError):
 
 
 class QuotaReached(NoCapacity):
-    """A limit of the tenant is reached, whatever the deployments have free. `limit` names it."""
+    """A limit of the tenant is reached, whatever the deployments have free. `limit` names it;
+    `standing` tells of the rates that hold for the call."""
 
     code = "quota_reached"
 
-    def __init__(self, detail: str, retry_at: datetime, limit: str) -> None:
+    def __init__(
+        self, detail: str, retry_at: datetime, limit: str, standing: Sequence[RateStanding] = ()
+    ) -> None:
         super().__init__(detail, retry_at)
         self.limit = limit
+        self.standing = standing
 
 
 class CallPending(SluiceError):

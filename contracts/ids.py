@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime
 
 _LAST_MILLISECOND = 10**14 - 1  # the year 5138
 _REST = re.compile(r"\d{14}[0-9a-f]{20}")
 
-_JOB, _FILE, _BATCH = "job_", "file-", "batch_"
+_JOB, _FILE, _BATCH, _AUDIT = "job_", "file-", "batch_", "audit_"
 
 
 def new_job_id(created_at: datetime) -> str:
@@ -40,9 +41,26 @@ def is_batch_id(text: str) -> bool:
     return _is(_BATCH, text)
 
 
-def _new(prefix: str, created_at: datetime) -> str:
+def new_audit_id(created_at: datetime, seed: str | None = None) -> str:
+    """As `new_job_id`, for an event of the audit log. With a seed it is not random, but the same
+    for the same seed and time."""
+    return _new(_AUDIT, created_at, seed)
+
+
+def is_audit_id(text: str) -> bool:
+    return _is(_AUDIT, text)
+
+
+def time_of(made: str) -> datetime:
+    """When the thing with this id was created, to the millisecond (UTC)."""
+    remaining = int(made[-34:-20])
+    return datetime.fromtimestamp((_LAST_MILLISECOND - remaining) / 1000, UTC)
+
+
+def _new(prefix: str, created_at: datetime, seed: str | None = None) -> str:
     remaining = _LAST_MILLISECOND - int(created_at.timestamp() * 1000)
-    return f"{prefix}{remaining:014d}{secrets.token_hex(10)}"
+    rest = secrets.token_hex(10) if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:20]
+    return f"{prefix}{remaining:014d}{rest}"
 
 
 def _is(prefix: str, text: str) -> bool:

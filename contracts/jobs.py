@@ -143,6 +143,8 @@ class AcceptedJob(BaseModel):
     created_at: datetime
     deadline_at: datetime | None
     request: JobRequest
+    flags: list[str] = []
+    """What screening found in the request and let pass."""
 
 
 class JobTicket(BaseModel):
@@ -157,6 +159,10 @@ class JobTicket(BaseModel):
     tenant: str
     deadline_at: datetime | None = None
     reply: ReplyAddress | None = None
+    holds_slot: bool = False
+    """Of its tenant's, who may have so many jobs under way."""
+    trace: dict[str, str] = {}
+    """W3C trace context of the door, which the job's steps go on with."""
     step: int = 0
     """How many times the job has waited and is run again."""
     retries: int = 0
@@ -271,6 +277,9 @@ class JobRecord(BaseModel):
     ended_at: datetime | None
     deadline_at: datetime | None
     metadata: dict[str, str] | None
+    flags: list[str] = Field(
+        default=[], description="What screening found in the request and let pass: SCREEN.REASON."
+    )
     progress: Progress
     attempts: list[Attempt] = Field(description=f"The last {ATTEMPTS_KEPT} model calls attempted.")
     usage: Usage
@@ -308,6 +317,7 @@ def job_record(
         ended_at=outcome.ended_at if outcome else None,
         deadline_at=job.deadline_at,
         metadata=request.metadata,
+        flags=job.flags,
         progress=Progress(
             waits=ticket.step,
             attempts=ticket.attempts_made,

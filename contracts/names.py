@@ -7,12 +7,15 @@ from typing import Any
 JOB_ORCHESTRATOR = "job"
 RUN_JOB_ACTIVITY = "run_job"
 CANCEL_EVENT = "cancel"
+NUDGE_EVENT = "nudge"
+"""To a job that makes no progress, with a Nudge."""
 
 MOST_STARTS = 5
 """How often one step of a job is started: again after its worker died or storage failed it."""
 
 PUBLISH_REPLY_ACTIVITY = "publish_reply"
 CANCEL_CALLS_ACTIVITY = "cancel_calls"
+FREE_SLOT_ACTIVITY = "free_slot"
 
 HUB_BINDING: dict[str, Any] = {
     "arg_name": "hub",
@@ -23,7 +26,10 @@ HUB_BINDING: dict[str, Any] = {
 process, not one with a channel of its own for each call."""
 STANDING_ENTITY = "standing"
 """One a model: what its workers share of its deployments."""
+QUOTA_ENTITY = "quota"
+"""One a tenant: what its workers share of its quotas."""
 ROLLOUT_ORCHESTRATOR = "rollout"
+NOTE_AUDIT_ACTIVITY = "note_audit"
 
 BATCH_ORCHESTRATOR = "batch"
 BATCH_LANE_ORCHESTRATOR = "batch_lane"

@@ -149,3 +149,5 @@ class RolloutTicket(BaseModel):
     """How the others did when they were last judged."""
     passed: bool = False
     """Whether it has been found good in this step."""
+    tenant: str | None = None
+    """Of who started it, for the audit log."""

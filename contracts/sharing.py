@@ -1,5 +1,7 @@
 """What workers tell each other of a model's deployments, through one entity a model.
 
+What they tell each other of a tenant's quotas is in `contracts.quotas`, built of the same parts.
+
 A worker reports; the entity merges; every worker reads what was merged. Times are the workers'
 clocks, aware and in UTC.
 """
@@ -31,12 +33,12 @@ def standing_key(model: str) -> str:
     return model.replace("/", "~")
 
 
-class _Shared(BaseModel):
+class Shared(BaseModel):
     model_config = ConfigDict(extra="ignore")
     """Workers of the version before and after read each other's: what is new is passed over."""
 
 
-class Fact(_Shared):
+class Fact(Shared):
     """Something of a deployment that changes; of two the later one holds."""
 
     until: datetime | None
@@ -51,7 +53,7 @@ class Fact(_Shared):
         return other is None or (self.at, self.by) > (other.at, other.by)
 
 
-class Counts(_Shared):
+class Counts(Shared):
     """Calls of a deployment. Two readings of a total, subtracted, tell of the time between."""
 
     calls: int = 0
@@ -116,7 +118,7 @@ def latency_bin(seconds: float) -> int:
     return min(floor(BINS_A_DOUBLING * log2(seconds * 1000)), MOST_BIN)
 
 
-class LimitUse(_Shared):
+class LimitUse(Shared):
     """A limit of one deployment, at one worker."""
 
     whole: int
@@ -126,21 +128,26 @@ class LimitUse(_Shared):
     minute's requests stay used for a minute."""
 
 
-class DeploymentReport(_Shared):
+class LimitsReport(Shared):
+    """Limits that one worker uses, and how much it would."""
+
+    demand: float = 0.0
+    """Calls under way, waiting, and that came in the last second."""
+    limits: dict[LimitName, LimitUse] = {}
+
+
+class DeploymentReport(LimitsReport):
     """A deployment as one worker knows it."""
 
     breaker: Fact | None = None
     unusable: Fact | None = None
     cooling_until: datetime | None = None
-    demand: float = 0.0
-    """Calls under way, waiting, and that came in the last second."""
-    limits: dict[LimitName, LimitUse] = {}
     counts: Counts = Counts()
     """Since the report before."""
 
 
-class WorkerReport(_Shared):
-    """What one worker tells of one model."""
+class Report(Shared):
+    """What one worker tells."""
 
     worker: str
     number: int
@@ -148,10 +155,15 @@ class WorkerReport(_Shared):
     seen: int
     """The last report whose grants the worker has read, and keeps to."""
     at: datetime
+
+
+class WorkerReport(Report):
+    """What one worker tells of one model."""
+
     deployments: dict[str, DeploymentReport]
 
 
-class Grant(_Shared):
+class Grant(Shared):
     """What a worker may use of a limit from its reading this on."""
 
     number: int
@@ -171,18 +183,18 @@ class Holding(LimitUse):
         return max([self.in_use, *(grant.amount for grant in self.grants)])
 
 
-class SharedWorker(_Shared):
+class SharedWorker(Shared):
     """A worker as the others see it."""
 
     number: int
     at: datetime
     demand: dict[str, float] = {}
-    """By deployment."""
+    """By deployment, or by what else has limits."""
     holdings: dict[str, dict[LimitName, Holding]] = {}
-    """By deployment, where it has limits."""
+    """As `demand`, where there are limits."""
 
 
-class SharedDeployment(_Shared):
+class SharedDeployment(Shared):
     """What is known of a deployment across workers, and what an operator wants of it."""
 
     breaker: Fact | None = None
@@ -195,7 +207,7 @@ class SharedDeployment(_Shared):
     priority: int | None = None
 
 
-class SharedModel(_Shared):
+class SharedModel(Shared):
     """The entity's state."""
 
     at: datetime | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from contracts.admission import Admission
 from contracts.calls import Begun, CallBegun, Joins, Meter, UsageRecord
 from contracts.deployments import Comparison
+from contracts.privacy import Redaction
 from endpoints.clocks import Clocks
 
 type Compared = Callable[[Comparison], None]
@@ -40,5 +41,7 @@ class Context:
     admission: Admission | None = None
     """None: every call may be made."""
     compared: Compared = _uncompared
+    redaction: Redaction | None = None
+    """None where every deployment may be sent everything."""
     region: str | None = None
     """Deployments of the same region are asked first."""

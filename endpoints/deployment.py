@@ -12,7 +12,13 @@ from random import getrandbits
 from pydantic import JsonValue
 
 from contracts.calls import Attempt, CallBegun, CallScope, ModelCall, Task, Usage, UsageRecord
-from contracts.errors import DeadlineExceeded, PayloadTooLarge
+from contracts.errors import (
+    DeadlineExceeded,
+    Misconfigured,
+    PayloadTooLarge,
+    PersonalDataRefused,
+)
+from contracts.privacy import PersonalData, Redacted
 from contracts.states import Execution
 from endpoints.context import Context
 from endpoints.credentials import Credential, Key, TokenUnavailable
@@ -93,6 +99,8 @@ class _Asking:
     """Of its latest request among all that were made for the scope."""
     cut_short: bool = False
     """The deadline left less time than the deployment may take, and it was used up."""
+    redacted: Redacted | None = None
+    """Set when the deployment is not to see what the call holds."""
 
 
 @dataclass(slots=True)
@@ -133,6 +141,10 @@ class Deployment:
         self._begun = context.begun
         self._joins = context.joins
         self._meter = context.meter
+        trusted = settings.personal_data is PersonalData.ALLOWED
+        self._redaction = None if trusted else context.redaction
+        if not trusted and self._redaction is None:
+            raise Misconfigured(f"Nothing takes personal data out for deployment {self.name}.")
         self._full_limits = Limits(
             seconds=settings.timeout_seconds,
             connect_seconds=settings.connect_timeout_seconds,
@@ -164,8 +176,8 @@ class Deployment:
         """Send the call; once more, with a new token, when the token was refused.
 
         Gives the slot back. Each request is metered and added to `scope.attempts`. Never waits
-        for capacity. Raises InvalidRequest and PayloadTooLarge before anything is sent,
-        DeadlineExceeded when there is no time left.
+        for capacity. Raises InvalidRequest, PayloadTooLarge and PersonalDataRefused before anything
+        is sent, DeadlineExceeded when there is no time left.
         """
         return self._asked(call, _Asking(call.task, scope, slot, mirrored))
 
@@ -177,6 +189,8 @@ class Deployment:
 
     async def _asked(self, call: ModelCall, asking: _Asking) -> Result:
         try:
+            if self._redaction is not None:
+                call = await self._redacted(call, asking)
             request = self._request(call, asking)
             if asking.slot.trial and (unready := await self._unready(request, asking)) is not None:
                 result = unready
@@ -187,7 +201,27 @@ class Deployment:
             raise
         if result.stream is None:
             self._remember(result, asking)
+            self._restore(result, asking)
         return result
+
+    async def _redacted(self, call: ModelCall, asking: _Asking) -> ModelCall:
+        """The call as the deployment may see it."""
+        if self._redaction is None:
+            return call
+        redacted = await self._redaction.redacted(call.payload, asking.scope.tenant)
+        if redacted is None:
+            return call
+        if self._settings.personal_data is PersonalData.REFUSED:
+            raise PersonalDataRefused(
+                f"The request holds personal data, which deployment {self.name} of model"
+                f" {self._model} is not given, and there is no other to ask."
+            )
+        asking.redacted = redacted
+        return replace(call, payload=redacted.payload)
+
+    def _restore(self, result: Result, asking: _Asking) -> None:
+        if asking.redacted is not None and result.verdict.outcome == "answered":
+            result.body = asking.redacted.restored(result.body)
 
     def _request(self, call: ModelCall, asking: _Asking) -> Request:
         streams = asking.hide_usage is not None
@@ -284,6 +318,7 @@ class Deployment:
             request_id=start.request_id,
             request_bytes=start.size,
             mirrored=asking.mirrored,
+            flow=asking.scope.flow,
         )
         self._begun(begun)
         return self._joins(begun)
@@ -381,6 +416,7 @@ class Deployment:
                 response_bytes=size,
                 finish_reasons=finish_reasons,
                 mirrored=asking.mirrored,
+                flow=scope.flow,
             )
         )
 
@@ -434,4 +470,6 @@ class Deployment:
                 self._remember(Result(verdict, attempt), asking)
 
         events = EventReader(hide_usage=asking.hide_usage is True)
-        return Result(ANSWERED, attempt, stream=Streaming(self._model, stream, events, ended))
+        rewriter = None if asking.redacted is None else asking.redacted.rewriter()
+        streaming = Streaming(self._model, stream, events, ended, rewriter)
+        return Result(ANSWERED, attempt, stream=streaming)

@@ -7,8 +7,9 @@ Of several reasons the one that asks for the most care decides:
     failed      CallFailed        a later try may fare better
     unusable    EndpointUnusable  only when nothing else was found
 
-A deployment whose size limit the request exceeds is passed by; PayloadTooLarge ends the call when
-that is so of all that could be asked.
+A deployment whose size limit the request exceeds, or which is not given the personal data in it,
+is passed by; PayloadTooLarge or PersonalDataRefused ends the call when that is so of all that could
+be asked.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from contracts.errors import (
     NoCapacity,
     OutcomeUnknown,
     PayloadTooLarge,
+    PersonalDataRefused,
     SluiceError,
 )
 from contracts.states import Execution
@@ -36,15 +38,15 @@ class Tally:
         self._model = model
         self._results: list[Result] = []
         self._retry_at: datetime | None = None
-        self._too_large: PayloadTooLarge | None = None
+        self._passed_by: PayloadTooLarge | PersonalDataRefused | None = None
 
     def cooling(self, until: datetime) -> None:
         """A deployment was not asked, since it wants to be left alone until then."""
         self._retry_at = min(self._retry_at or until, until)
 
-    def too_large(self, error: PayloadTooLarge) -> None:
-        """A deployment was not asked, since the request is larger than it takes."""
-        self._too_large = error
+    def passed_by(self, error: PayloadTooLarge | PersonalDataRefused) -> None:
+        """A deployment was not asked, since the request is none for it."""
+        self._passed_by = error
 
     def add(self, result: Result, scope: CallScope, now: datetime) -> None:
         """Count a result in. Raises when no other deployment may be asked after it.
@@ -75,8 +77,8 @@ class Tally:
                 f"{self._retry_at.isoformat(timespec='milliseconds')}.",
                 self._retry_at,
             )
-        if self._too_large is not None and not outcomes:
-            return self._too_large
+        if self._passed_by is not None and not outcomes:
+            return self._passed_by
         if outcomes == {"unusable"}:
             return EndpointUnusable(
                 f"Model {self._model} cannot be reached as configured, an operator must act: "

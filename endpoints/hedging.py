@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from contracts.errors import DeadlineExceeded, InvalidRequest, PayloadTooLarge
+from contracts.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    PayloadTooLarge,
+    PersonalDataRefused,
+)
 from endpoints.deployment import Result
 
 type Ask = Coroutine[None, None, Result]
 
-_NOT_SENT = (DeadlineExceeded, InvalidRequest, PayloadTooLarge)
+_NOT_SENT = (DeadlineExceeded, InvalidRequest, PayloadTooLarge, PersonalDataRefused)
 """That one deployment cannot be asked is nothing to the other."""
 
 

@@ -27,7 +27,8 @@ from endpoints.streaming import Streaming
 from endpoints.wire import Wire
 
 
-def _http_client() -> Wire:
+def http_client() -> Wire:
+    """The one kind of client that the app has; each is for one event loop."""
     from endpoints.client import HttpClient  # aiohttp takes a while: not at an import of the app
 
     return HttpClient()
@@ -61,7 +62,7 @@ class Endpoints:
         fetch_token: FetchToken = azure_token,
         context: Context | None = None,
     ) -> None:
-        self._wire = wire or _http_client()
+        self._wire = wire or http_client()
         self._databases: list[Wire] = []
         self._long: dict[str, LongDeployment] = {}
         self._fetch_token = fetch_token
@@ -85,7 +86,8 @@ class Endpoints:
         Every request made on the way is added to `scope.attempts`. Moves on to the next
         deployment at once; waits for capacity no longer than `scope.patience`. Raises
 
-        - NotFound, InvalidRequest, PayloadTooLarge: the call cannot be made as it is;
+        - NotFound, InvalidRequest, PayloadTooLarge, PersonalDataRefused: the call cannot be made
+          as it is;
         - DeadlineExceeded: no time is left for a (further) attempt;
         - CallRejected, OutcomeUnknown, NoCapacity, CallFailed, EndpointUnusable: see `endings`;
         - CallPending, CallGivenUp: see `long_running`.

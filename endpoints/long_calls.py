@@ -17,7 +17,7 @@ from contracts.errors import CallGivenUp, CallPending, DependencyUnavailable
 from endpoints import long_running
 from endpoints.context import Context
 from endpoints.credentials import Credential, TokenUnavailable
-from endpoints.deployment import Deployment, Result, _Asking, _Reading
+from endpoints.deployment import Deployment, Result, _Asking, _Reading, _Start
 from endpoints.endings import Tally
 from endpoints.long_running import Advance, Place
 from endpoints.model import Model
@@ -84,18 +84,40 @@ class LongDeployment(Deployment):
     async def _advance(
         self, call: ModelCall, asking: _Asking, limits: Limits
     ) -> tuple[Advance, Result]:
+        call = await self._redacted(call, asking)
         start = self._start(self._request(call, asking))
         correlation = {"x-ms-client-request-id": start.request_id, "x-request-id": start.request_id}
         place = self._place(self._credential, limits, correlation)
+        submits = long_running.holder(asking.scope) is None
+        if submits:
+            place = self._noting(place, start, asking, correlation)
         try:
             made = await long_running.advance(place, call, asking.scope)
         except asyncio.CancelledError:
-            self._ended(_Reading(CANCELLED), start, asking)
+            if submits:
+                self._ended(_Reading(CANCELLED), start, asking)
             raise
         if made.raises is not None and not made.news:
             raise made.raises
         reading = _Reading(made.verdict, made.status, made.body, made.usage)
-        return made, self._ended(reading, start, asking)
+        result = self._ended(reading, start, asking)
+        self._restore(result, asking)
+        return made, result
+
+    def _noting(
+        self, place: Place, start: _Start, asking: _Asking, headers: dict[str, str]
+    ) -> Place:
+        """The same place, where a submission is noted before it is sent. `headers` go with it."""
+        noted = False
+
+        async def exchange(request: Request) -> Reply | NoReply:
+            nonlocal noted
+            if not noted:
+                noted = True
+                headers.update(self._note(start, asking))
+            return await place.exchange(request)
+
+        return replace(place, exchange=exchange)
 
     def _place(
         self, credential: Credential | None, limits: Limits, headers: Mapping[str, str]

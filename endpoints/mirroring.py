@@ -55,7 +55,7 @@ class Mirror:
         now = self._clocks.monotonic()
         if standing.refusal(now, batch=True) is not None:
             return
-        aside = CallScope(scope.job_id, scope.tenant, priority=Priority.BATCH)
+        aside = CallScope(scope.job_id, scope.tenant, priority=Priority.BATCH, flow=scope.flow)
         try:
             slot = standing.begin(now, batch=True)
             result = await self._shadow.ask(call, aside, slot, mirrored=True)

@@ -13,6 +13,7 @@ from contracts.errors import (
     NotFound,
     OutcomeUnknown,
     PayloadTooLarge,
+    PersonalDataRefused,
     SluiceError,
 )
 from contracts.states import Execution, Priority
@@ -25,6 +26,7 @@ from endpoints.routing.budget import RetryBudget
 from endpoints.routing.needs import NOTHING, Needs, needs
 from endpoints.routing.pool import Pool, Taken, Visit
 from endpoints.routing.selection import order, pinned
+from endpoints.routing.waiting import Turn
 from endpoints.settings import ModelSettings
 from endpoints.streaming import Streaming
 
@@ -114,8 +116,8 @@ class Model:
         while (taken := self.pool.take_now(visit) or await self._take(visit, scope)) is not None:
             try:
                 said = await ask(taken)
-            except PayloadTooLarge as error:
-                tally.too_large(error)
+            except (PayloadTooLarge, PersonalDataRefused) as error:
+                tally.passed_by(error)
                 continue
             results = said if isinstance(said, list) else [said]
             if results[0].verdict.outcome == "answered":
@@ -166,7 +168,7 @@ class Model:
             wanted=wanted,
             tokens=needed.tokens,
             batch=scope.priority is Priority.BATCH,
-            turn=(scope.tenant, scope.batch_id or scope.job_id),
+            turn=Turn(scope.tenant, scope.batch_id or scope.job_id, scope.weight),
             patient_until=self._patient_until(scope),
         )
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 from pydantic_core import ErrorDetails
 
 from endpoints.marked_yaml import FieldPath, Finding, MarkedYaml, read
-from endpoints.protocols import SETTINGS, ByProtocol
+from endpoints.protocols import SETTINGS, AnyDeployment, ByProtocol
 from endpoints.protocols import common_settings as common
 from endpoints.protocols.aml_batch import AmlBatchSettings
 
@@ -68,6 +68,20 @@ class Settings(common.Settings):
     """The whole file."""
 
     models: Annotated[dict[ModelName, ModelSettings], AfterValidator(_some)]
+
+    @property
+    def deployments(self) -> Iterator[tuple[str, AnyDeployment]]:
+        """Each with the name of its model."""
+        for name, model in self.models.items():
+            for deployment in model.deployments:
+                yield name, deployment
+
+    @model_validator(mode="after")
+    def _one_currency(self) -> Settings:
+        prices = [each.price for _, each in self.deployments if each.price is not None]
+        if len({price.currency for price in prices}) > 1:
+            raise common.expected("prices in one currency: what tenants may spend is one amount")
+        return self
 
 
 class SettingsError(ValueError):
@@ -167,16 +181,23 @@ def _expected(details: ErrorDetails) -> str:
             return _EXPECTED.get(kind) or details["msg"].removeprefix("Input should be ")
 
 
+_PARTS: dict[object, type[common.Settings]] = {
+    "auth": common.Auth,
+    "price": common.Price,
+    "dedicated": common.DedicatedPrice,
+    "mirror": MirrorSettings,
+}
+"""By the field that holds them."""
+
+
 def _known_fields(loc: FieldPath) -> list[str]:
     match loc:
         case ():
             return list(Settings.model_fields)
-        case (*_, "auth"):
-            return list(common.Auth.model_fields)
-        case ("models", _, "mirror"):
-            return list(MirrorSettings.model_fields)
         case ("models", _, "deployments", _, str() as protocol):
             return list(SETTINGS[protocol].model_fields)
+        case ("models", _, *_, last) if last in _PARTS:
+            return list(_PARTS[last].model_fields)
     return list(ModelSettings.model_fields)
 
 

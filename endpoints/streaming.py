@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pydantic import JsonValue
 
 from contracts.errors import OutcomeUnknown
+from contracts.privacy import EventRewriter
 from endpoints.sse import EventReader
 from endpoints.verdicts import ANSWERED, CANCELLED, Verdict
 from endpoints.wire import BrokenStream, Stream
@@ -18,11 +19,19 @@ type Ended = Callable[[Verdict, JsonValue, int], None]
 class Streaming:
     """Whoever holds it reads it to its end or closes it: until then it keeps a slot."""
 
-    def __init__(self, model: str, stream: Stream, events: EventReader, ended: Ended) -> None:
+    def __init__(
+        self,
+        model: str,
+        stream: Stream,
+        events: EventReader,
+        ended: Ended,
+        rewriter: EventRewriter | None = None,
+    ) -> None:
         self.content_type = stream.headers.get("content-type", "text/event-stream")
         self._model = model
         self._stream = stream
         self._events = events
+        self._rewriter = rewriter
         self._tell: Ended | None = ended
         self._at_end: Callable[[], None] | None = None
         self._size = 0
@@ -36,9 +45,10 @@ class Streaming:
         try:
             async for piece in self._stream:
                 self._size += len(piece)
-                if events := self._events.feed(piece):
-                    yield events
-            if rest := self._events.end():
+                events = self._events.feed(piece)
+                if events and (shown := self._rewritten(events)):
+                    yield shown
+            if rest := self._rewritten(self._events.end(), last=True):
                 yield rest
             self._end(ANSWERED)
         except BrokenStream as error:
@@ -51,6 +61,12 @@ class Streaming:
         """Take no more of it. May be called again."""
         await self._stream.aclose()
         self._end(CANCELLED)
+
+    def _rewritten(self, events: bytes, *, last: bool = False) -> bytes:
+        if self._rewriter is None:
+            return events
+        shown = self._rewriter.feed(events)
+        return shown + self._rewriter.end() if last else shown
 
     def _end(self, verdict: Verdict) -> None:
         tell, self._tell = self._tell, None

@@ -150,7 +150,9 @@ def batch_lane(context: task.OrchestrationContext, ticket: dict[str, Any]) -> St
         if outcome.stopped:
             return
         if outcome.remaining:
-            resume = context.create_timer(_resume_at(_now(context), lane, outcome))
+            resume_at = _resume_at(_now(context), lane, outcome)
+            resume = context.create_timer(resume_at)
+            context.set_custom_status({"resumes_at": resume_at.isoformat()})
             first = yield task.when_any([resume, stopped])
             if first is stopped:
                 resume.cancel()

@@ -19,13 +19,16 @@ from contracts.jobs import JobOutcome, JobStep, JobTicket, JobWait
 from contracts.names import (
     CANCEL_CALLS_ACTIVITY,
     CANCEL_EVENT,
+    FREE_SLOT_ACTIVITY,
     JOB_ORCHESTRATOR,
     MOST_STARTS,
+    NUDGE_EVENT,
     PUBLISH_REPLY_ACTIVITY,
     RUN_JOB_ACTIVITY,
 )
 from contracts.problems import Problem
 from contracts.states import JobStatus
+from contracts.stuck import Nudge
 
 bp = df.Blueprint()
 
@@ -46,6 +49,13 @@ REPLY_RETRY = task.RetryPolicy(
 )
 CANCEL_RETRY = task.RetryPolicy(
     # The deployment cannot be reached: half an hour, then what it works on runs to its end.
+    first_retry_interval=timedelta(seconds=2),
+    backoff_coefficient=2.0,
+    max_retry_interval=timedelta(minutes=5),
+    max_number_of_attempts=12,
+)
+SLOT_RETRY = task.RetryPolicy(
+    # Storage down: half an hour, then a door that finds all slots taken finds this one.
     first_retry_interval=timedelta(seconds=2),
     backoff_coefficient=2.0,
     max_retry_interval=timedelta(minutes=5),
@@ -78,6 +88,12 @@ def _afterwards(
 ) -> list[task.CompletableTask[Any]]:
     """What is left to do of an ended job, begun."""
     begun: list[task.CompletableTask[Any]] = []
+    if outcome.ticket.holds_slot:
+        begun.append(
+            context.call_activity(
+                FREE_SLOT_ACTIVITY, input=ended["ticket"], retry_policy=SLOT_RETRY
+            )
+        )
     if outcome.ticket.reply is not None:
         begun.append(
             context.call_activity(PUBLISH_REPLY_ACTIVITY, input=ended, retry_policy=REPLY_RETRY)
@@ -94,16 +110,19 @@ def _afterwards(
 def _advance(context: task.OrchestrationContext, ticket: JobTicket) -> Steps[JobOutcome | None]:
     cancelled = context.wait_for_external_event(CANCEL_EVENT)
     deadline = context.create_timer(ticket.deadline_at) if ticket.deadline_at else None
-    interrupts = [cancelled, deadline] if deadline else [cancelled]
+    interrupts = _Interrupts(context, cancelled, deadline)
 
-    def ended_by(event: task.Task[Any], ticket: JobTicket) -> JobOutcome:
-        return _interrupted(context, ticket, by_caller=event is cancelled)
+    def ended_by(event: task.Task[Any], ticket: JobTicket) -> JobOutcome | None:
+        nudge = interrupts.nudge_of(event)
+        if nudge is None:
+            return _interrupted(context, ticket, by_caller=event is cancelled)
+        return _nudged(context, ticket, nudge, deadline)
 
     _show(context, JobStatus.RUNNING, ticket)
     run: task.CompletableTask[Any] = context.call_activity(
         RUN_JOB_ACTIVITY, input=ticket.model_dump(mode="json"), retry_policy=ACTIVITY_RETRY
     )
-    first = yield task.when_any([run, *interrupts])
+    first = yield from interrupts.before(run, ticket.step)
     if first is not run:
         return ended_by(first, ticket)
     if run.is_failed:
@@ -118,13 +137,63 @@ def _advance(context: task.OrchestrationContext, ticket: JobTicket) -> Steps[Job
     waiting = JobStatus.WAITING_FOR_CAPACITY if step.wait_for == "capacity" else JobStatus.RUNNING
     _show(context, waiting, ticket, until=resume_at, reason=step.error)
     resume = context.create_timer(resume_at)
-    first = yield task.when_any([resume, *interrupts])
+    first = yield from interrupts.before(resume, ticket.step)
     if first is not resume:
         resume.cancel()
         return ended_by(first, ticket)
     _cancel(deadline)
     context.continue_as_new(ticket.model_dump(mode="json"), save_events=True)
     return None
+
+
+class _Interrupts:
+    """What may come before the end of a step or a wait."""
+
+    def __init__(
+        self,
+        context: task.OrchestrationContext,
+        cancelled: task.CompletableTask[Any],
+        deadline: task.CompletableTask[Any] | None,
+    ) -> None:
+        self._context = context
+        self._always = [cancelled, deadline] if deadline else [cancelled]
+        self._nudged = context.wait_for_external_event(NUDGE_EVENT)
+
+    def before(self, work: task.CompletableTask[Any], step: int) -> Steps[task.Task[Any]]:
+        """Wait for `work`, or what comes before it. A nudge is for one step alone."""
+        while True:
+            first: task.Task[Any] = yield task.when_any([work, *self._always, self._nudged])
+            nudge = self.nudge_of(first)
+            if nudge is None or nudge.step == step:
+                return first
+            self._nudged = self._context.wait_for_external_event(NUDGE_EVENT)
+
+    def nudge_of(self, event: task.Task[Any]) -> Nudge | None:
+        return Nudge.model_validate(event.get_result()) if event is self._nudged else None
+
+
+def _nudged(
+    context: task.OrchestrationContext,
+    ticket: JobTicket,
+    nudge: Nudge,
+    deadline: task.TimerTask | None,
+) -> JobOutcome | None:
+    """A sweep has found that the job makes no progress."""
+    if nudge.to == "expire":
+        return _interrupted(context, ticket, by_caller=False)
+    _cancel(deadline)
+    if nudge.to == "again":  # what the step does all the same is of no consequence
+        context.continue_as_new(ticket.model_dump(mode="json"), save_events=True)
+        return None
+    return JobOutcome(
+        status=JobStatus.FAILED,
+        ended_at=_now(context),
+        ticket=ticket,
+        error=SluiceError(
+            "The job made no progress for longer than this service allows, and was ended. Its"
+            " model may have been called; send the job again if it may be called twice."
+        ).problem(),
+    )
 
 
 def _resume_at(now: datetime, ticket: JobTicket, step: JobStep) -> datetime | None:

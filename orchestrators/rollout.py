@@ -13,7 +13,14 @@ import azure.durable_functions as df
 from durabletask import task
 from durabletask.entities import EntityInstanceId
 
-from contracts.names import CANCEL_EVENT, ROLLOUT_ORCHESTRATOR, STANDING_ENTITY
+from contracts.audit import SERVICE, AuditAction, AuditEvent, AuditOutcome
+from contracts.ids import new_audit_id, time_of
+from contracts.names import (
+    CANCEL_EVENT,
+    NOTE_AUDIT_ACTIVITY,
+    ROLLOUT_ORCHESTRATOR,
+    STANDING_ENTITY,
+)
 from contracts.rollouts import RolloutSide, RolloutStatus, RolloutStep, RolloutTicket
 from contracts.sharing import Counts, SharedDeployment, SharedModel, standing_key
 from orchestrators.judging import Judgement, judge, left_alone
@@ -33,6 +40,20 @@ STRETCH_SECONDS = 60.0
 and CALLS_A_STRETCH times the calls that are needed."""
 CALLS_A_STRETCH = 5
 MOST_WEIGHT = 1000.0
+ADVANCE_RETRY = task.RetryPolicy(
+    # Storage down: a step that cannot be noted is not begun, and the one before is looked at again.
+    first_retry_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    max_number_of_attempts=3,
+)
+END_RETRY = task.RetryPolicy(
+    # A quarter of an hour. The weights are set by then; until it is noted the rollout is shown as
+    # running, as nothing else may steer the model yet.
+    first_retry_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    max_retry_interval=timedelta(seconds=30),
+    max_number_of_attempts=35,
+)
 
 type Steps[T] = Generator[task.Task[Any], Any, T]
 
@@ -44,9 +65,12 @@ def rollout(
     """RolloutTicket in, RolloutRecord out (None when it continues)."""
     advanced = yield from _advance(context, RolloutTicket.model_validate(ticket))
     record = advanced.record.model_dump(mode="json")
-    context.set_custom_status(record)
     if advanced.record.status.ended:
+        detail = {"status": advanced.record.status, "reason": advanced.record.reason}
+        yield from _note(context, advanced, AuditAction.ROLLOUT_ENDED, detail)
+        context.set_custom_status(record)
         return record
+    context.set_custom_status(record)
     context.continue_as_new(advanced.model_dump(mode="json"), save_events=True)
     return None
 
@@ -145,6 +169,10 @@ def _begin_step(context: task.OrchestrationContext, ticket: RolloutTicket) -> St
         ended = {"status": RolloutStatus.SUCCEEDED, "ended_at": now, "steps": steps, "reason": None}
         return ticket.model_copy(update={"record": record.model_copy(update=ended)})
     percent = record.rules.steps[number]
+    if steps:  # the first is what was asked for when it was started
+        detail = {"percent": percent}
+        if not (yield from _note(context, ticket, AuditAction.ROLLOUT_ADVANCED, detail)):
+            return ticket
     weights = weights_at(percent, ticket.before, record.to)
     yield _steer(context, ticket, weights)
     steps.append(RolloutStep(percent=percent, began_at=now))
@@ -173,6 +201,37 @@ def _undo(
         "reason": why,
     }
     return ticket.model_copy(update={"record": ticket.record.model_copy(update=ended)})
+
+
+def _note(
+    context: task.OrchestrationContext,
+    ticket: RolloutTicket,
+    action: AuditAction,
+    detail: dict[str, Any],
+) -> Steps[bool]:
+    """Whether it is kept in the audit log: that a step is about to begin, or what has ended."""
+    record, ended = ticket.record, ticket.record.status.ended
+    seed = f"{record.id} {record.started_at} {action} {ticket.step}"
+    event_id = new_audit_id(_now(context), seed)
+    event = AuditEvent(
+        id=event_id,
+        at=time_of(event_id),
+        tenant=ticket.tenant,
+        subject=SERVICE,
+        action=action,
+        target=record.id,
+        outcome=AuditOutcome.DONE if ended else AuditOutcome.ACCEPTED,
+        detail=detail,
+    )
+    try:
+        yield context.call_activity(
+            NOTE_AUDIT_ACTIVITY,
+            input=event.model_dump(mode="json"),
+            retry_policy=END_RETRY if ended else ADVANCE_RETRY,
+        )
+    except task.TaskFailedError:
+        return False
+    return True
 
 
 def _steer(

@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from contracts.sharing import Grant, Holding, LimitName, LimitUse, SharedWorker, WorkerReport
+from contracts.sharing import (
+    Grant,
+    Holding,
+    LimitName,
+    LimitsReport,
+    LimitUse,
+    Report,
+    SharedWorker,
+)
 
 MOST_GRANTS = 8
 """Kept for a worker that reports and does not read."""
@@ -20,30 +28,36 @@ FLOOR = 10
 """One part in so many is shared equally, the rest by demand: who is idle now can begin at once."""
 
 
-def holdings(
-    report: WorkerReport,
-    known: SharedWorker | None,
-    others: Mapping[str, SharedWorker],
-    turn: int,
-) -> dict[str, dict[LimitName, Holding]]:
-    """What the reporting worker may use from now on, by deployment.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose report is merged, and when."""
 
-    `known`: the same worker at its report before; `turn`: see `apportion`.
-    """
+    report: Report
+    known: SharedWorker | None
+    """The same worker at its report before."""
+    others: Mapping[str, SharedWorker]
+    number: int
+    """See `apportion`."""
+    floor: int = FLOOR
+
+
+def holdings(told: Mapping[str, LimitsReport], turn: Turn) -> dict[str, dict[LimitName, Holding]]:
+    """What the reporting worker may use from now on, by what has the limits: a deployment."""
+    report, known = turn.report, turn.known
     granted: dict[str, dict[LimitName, Holding]] = {}
-    for name, told in report.deployments.items():
-        for limit, use in told.limits.items():
-            theirs = _Theirs.of(others, name, limit)
-            amount = theirs.leave(use, report.worker, told.demand, turn)
+    for name, one in told.items():
+        for limit, use in one.limits.items():
+            theirs = _Theirs.of(turn.others, name, limit)
+            amount = theirs.leave(use, report.worker, one.demand, turn)
             before = known.holdings.get(name, {}).get(limit) if known is not None else None
-            grants = _unseen(before, report.seen)
+            grants = unseen(before, report.seen)
             grants.append(Grant(number=report.number, amount=amount))
             holding = Holding(whole=use.whole, in_use=use.in_use, grants=grants)
             granted.setdefault(name, {})[limit] = holding
     return granted
 
 
-def _unseen(before: Holding | None, seen: int) -> list[Grant]:
+def unseen(before: Holding | None, seen: int) -> list[Grant]:
     """Those that the worker may have read since it wrote what it uses."""
     if before is None:
         return []
@@ -64,26 +78,29 @@ class _Theirs:
     demands: Mapping[str, float]
 
     @classmethod
-    def of(cls, others: Mapping[str, SharedWorker], deployment: str, limit: LimitName) -> _Theirs:
+    def of(cls, others: Mapping[str, SharedWorker], limited: str, limit: LimitName) -> _Theirs:
         known = {
             name: holding
             for name, worker in others.items()
-            if (holding := worker.holdings.get(deployment, {}).get(limit)) is not None
+            if (holding := worker.holdings.get(limited, {}).get(limit)) is not None
         }
         return cls(
             whole=min((holding.whole for holding in known.values()), default=None),
             held=sum(holding.held for holding in known.values()),
-            demands={name: others[name].demand.get(deployment, 0.0) for name in known},
+            demands={name: others[name].demand.get(limited, 0.0) for name in known},
         )
 
-    def leave(self, use: LimitUse, worker: str, demand: float, turn: int) -> int:
+    def leave(self, use: LimitUse, worker: str, demand: float, turn: Turn) -> int:
         """What is left for one more: its fair share, as far as that is free."""
         whole = use.whole if self.whole is None else min(use.whole, self.whole)
-        fair = apportion(whole, {**self.demands, worker: demand}, turn)[worker]
+        demands = {**self.demands, worker: demand}
+        fair = apportion(whole, demands, turn.number, turn.floor)[worker]
         return max(0, min(fair, whole - self.held))
 
 
-def apportion(whole: int, demands: Mapping[str, float], turn: int) -> dict[str, int]:
+def apportion(
+    whole: int, demands: Mapping[str, float], turn: int, floor: int = FLOOR
+) -> dict[str, int]:
     """Whole shares by worker, which add up to `whole`.
 
     By demand, above a floor for everyone; what is left over goes to the largest remainders.
@@ -98,7 +115,7 @@ def apportion(whole: int, demands: Mapping[str, float], turn: int) -> dict[str, 
         order = _from(workers, turn * max(whole, 1))
         order.sort(key=lambda worker: demands[worker] <= 0)  # those who want some, first
         return {worker: int(place < whole) for place, worker in enumerate(order)}
-    least = max(1, whole // (FLOOR * count))
+    least = max(1, whole // (floor * count))
     quotas = _quotas(whole - least * count, demands)
     shares = {worker: least + int(quotas[worker]) for worker in workers}
     order = _from(workers, turn)

@@ -23,7 +23,7 @@ from contracts.sharing import (
     WorkerReport,
 )
 from contracts.steering import Override, Overrides
-from orchestrators.shares import holdings
+from orchestrators.shares import Turn, holdings
 
 bp = df.Blueprint()
 
@@ -84,7 +84,10 @@ def merged(shared: SharedModel, report: WorkerReport) -> SharedModel:
             number=report.number,
             at=at,
             demand={name: told.demand for name, told in report.deployments.items()},
-            holdings=holdings(report, known, others, int(at.timestamp()) // TURN_SECONDS),
+            holdings=holdings(
+                report.deployments,
+                Turn(report, known, others, int(at.timestamp()) // TURN_SECONDS),
+            ),
         )
     deployments = _bounded(shared.deployments, report)
     for name, told in report.deployments.items():

@@ -30,9 +30,11 @@ from contracts.batches import (
     RequestCounts,
     Tokens,
 )
+from contracts.ids import is_batch_id
 from stores.blobs import Container, Described, Taken
 from stores.files import newest
-from stores.jobs import KeyClaim
+from stores.jobs import KeyClaim, claimed_keys
+from stores.old import old_names
 from stores.recent import Recent
 
 
@@ -115,7 +117,8 @@ class BatchStore:
 
     async def claim_key(self, tenant: str, key: str, claim: KeyClaim) -> KeyClaim:
         """Bind an Idempotency-Key to a batch, or learn which batch has it already."""
-        if await self._blobs.put_new(_key_name(tenant, key), claim.model_dump_json().encode()):
+        name, content = _key_name(tenant, key), claim.model_dump_json().encode()
+        if await self._blobs.put_new(name, content, metadata={"of": claim.job_id}):
             return claim
         # A key's blob is only ever removed by retention, long after: then it is free again.
         return await self.get_claim(tenant, key) or claim
@@ -194,6 +197,44 @@ class BatchStore:
     async def progress(self, tenant: str, batch_id: str) -> Progress:
         """What the slices have noted; what they wrote since then is not in it yet."""
         return counted(await self.parts(tenant, batch_id))
+
+    # Retention.
+
+    def old(self, tenant: str, before: datetime) -> AsyncIterator[list[str]]:
+        """Pages of batches that were accepted before then."""
+        return old_names(self._blobs, f"{tenant}/batches/", "batch_", is_batch_id, before)
+
+    async def not_ended(self, tenant: str) -> AsyncIterator[AcceptedBatch]:
+        """Batches whose end is not kept."""
+        ends = await self._names(f"{tenant}/ends/")
+        for batch_id in await self._names(f"{tenant}/batches/") - ends:
+            if (batch := await self.get(tenant, batch_id)) is not None:
+                yield batch
+
+    async def has(self, tenant: str, batch_id: str) -> bool:
+        """Whether the batch is in storage."""
+        return await self._blobs.look(f"{tenant}/batches/{batch_id}") is not None
+
+    async def forget(self, tenant: str, batch_id: str, kept: set[str]) -> None:
+        """Remove a batch, but of what its slices wrote not these kinds. What it is found by comes
+        last."""
+        for part in await self._names(_slices(tenant, batch_id)):
+            if part.rpartition(".")[2] not in kept:
+                await self._blobs.delete(_slices(tenant, batch_id) + part)
+        for what in ("plans", "problems", "stops", "ends", "batches"):
+            name = f"{tenant}/{what}/{batch_id}"
+            await self._blobs.delete(name)
+            self._recent.drop(name)
+
+    def keys(self, tenant: str) -> AsyncIterator[tuple[str, str]]:
+        """The digest of each Idempotency-Key, and the batch that has it."""
+        return claimed_keys(self._blobs, tenant)
+
+    async def free_key(self, tenant: str, digest: str) -> None:
+        await self._blobs.delete(f"{tenant}/keys/{digest}")
+
+    async def _names(self, prefix: str) -> set[str]:
+        return {blob.name async for blob in self._blobs.descriptions(prefix)}
 
 
 def counted(parts: list[Part]) -> Progress:

@@ -70,6 +70,15 @@ class StorageAccount:
     connection_string: str | None = None
     blob_url: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The same for the same account, whatever the credential."""
+        if self.blob_url is not None:
+            return self.blob_url
+        fields = (self.connection_string or "").split(";")
+        shown = ("AccountName=", "BlobEndpoint=", "EndpointSuffix=", "UseDevelopmentStorage=")
+        return ";".join(sorted(field for field in fields if field.startswith(shown)))
+
     def open(self) -> BlobServiceClient:
         """A client that retries nothing: waiting is the orchestrator's."""
         from azure.storage.blob.aio import BlobServiceClient
@@ -133,11 +142,16 @@ class Container:
         await self._write(name, data, content_type, metadata, overwrite=True)
 
     async def put_new(
-        self, name: str, data: bytes, *, content_type: str = "application/json"
+        self,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str = "application/json",
+        metadata: dict[str, str] | None = None,
     ) -> bool:
         """Write a blob only when there is none of that name; False when there is one."""
         try:
-            await self._write(name, data, content_type, None, overwrite=False)
+            await self._write(name, data, content_type, metadata, overwrite=False)
         except ResourceExistsError:
             return False
         return True
@@ -240,6 +254,23 @@ class Container:
                 return None
             return str(added["etag"])
 
+    async def append_at(self, name: str, data: bytes, position: int) -> int:
+        """Add to the end of an append blob that is this long, made when there is none; returns its
+        length then. Of a blob that is not as long nothing changes, and its length is returned."""
+        async with self._errors():
+            if position == 0:
+                await self._make_append_blob(name)
+            blob = self._client.get_blob_client(name)
+            try:
+                await blob.append_block(_body(data), length=len(data), appendpos_condition=position)
+            except ResourceNotFoundError:
+                return 0
+            except HttpResponseError as error:
+                if error.status_code != HTTPStatus.PRECONDITION_FAILED:
+                    raise
+                return int((await blob.get_blob_properties()).size)
+            return position + len(data)
+
     async def describe_as(self, name: str, metadata: dict[str, str], etag: str) -> str | None:
         """Set the metadata of a blob that has this etag: as `append_as`."""
         async with self._errors():
@@ -251,6 +282,26 @@ class Container:
             except ResourceModifiedError:
                 return None
             return str(changed["etag"])
+
+    async def put_as(self, name: str, data: bytes, etag: str) -> bool:
+        """Write over a blob that has this etag; False, with nothing written, when it has another,
+        or is gone."""
+        from azure.storage.blob import ContentSettings
+
+        async with self._errors():
+            try:
+                await self._client.upload_blob(
+                    name,
+                    data,
+                    length=len(data),
+                    overwrite=True,
+                    content_settings=ContentSettings(content_type="application/json"),
+                    etag=etag,
+                    match_condition=MatchConditions.IfNotModified,
+                )
+            except (ResourceModifiedError, ResourceNotFoundError):
+                return False
+            return True
 
     async def look(self, name: str) -> Described | None:
         """A blob without its content; None when there is no such blob."""
@@ -275,11 +326,34 @@ class Container:
                         dict(blob.metadata or {}),
                     )
 
+    async def folders(self) -> set[str]:
+        """The first parts of all names that have more than one."""
+        from azure.storage.blob.aio import BlobPrefix
+
+        found: set[str] = set()
+        async with self._errors():
+            with suppress(ResourceNotFoundError):
+                async for each in self._client.walk_blobs(delimiter="/"):
+                    if isinstance(each, BlobPrefix):
+                        found.add(str(each.name).removesuffix("/"))
+        return found
+
     async def delete(self, name: str) -> None:
         """Remove a blob, if there is one."""
         async with self._errors():
             with suppress(ResourceNotFoundError):
                 await self._client.delete_blob(name)
+
+    async def delete_as(self, name: str, etag: str) -> bool:
+        """Remove a blob that has this etag; False when it has another, or is gone."""
+        async with self._errors():
+            try:
+                await self._client.delete_blob(
+                    name, etag=etag, match_condition=MatchConditions.IfNotModified
+                )
+            except (ResourceModifiedError, ResourceNotFoundError):
+                return False
+            return True
 
     async def page(self, prefix: str, *, token: str | None, most: int) -> Page:
         """Up to `most` names that begin with `prefix`, in order, without the prefix.

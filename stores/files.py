@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import quote, unquote
 
 from pydantic import BaseModel
 
 from contracts.batches import FileObject, Purpose
+from contracts.ids import is_file_id
 from stores.blobs import Container
+from stores.old import old_names
 
 
 class StoredFile(BaseModel):
@@ -81,10 +84,12 @@ class FileStore:
         """Whether there was one."""
         stored = await self.get(tenant, file_id)
         if stored is None:
+            await self._blobs.delete(f"{tenant}/content/{file_id}")
             return False
-        await self._blobs.delete(f"{tenant}/meta/{file_id}")
         for part in stored.parts:
             await self._blobs.delete(part)
+        # What it is found by comes last: a removal that broke off can be made again.
+        await self._blobs.delete(f"{tenant}/meta/{file_id}")
         return True
 
     async def content(self, stored: StoredFile) -> AsyncIterator[bytes]:
@@ -98,6 +103,21 @@ class FileStore:
     ) -> AsyncIterator[bytes]:
         """A range of an uploaded file, which has one part."""
         return self._blobs.read(stored.parts[0], offset=offset, length=length)
+
+    # Retention.
+
+    async def tenants(self) -> set[str]:
+        """Those that have files or batches."""
+        return await self._blobs.folders()
+
+    async def old(self, tenant: str, before: datetime) -> AsyncIterator[list[str]]:
+        """Pages of files whose ids are from before then; also of content that an upload left
+        behind which nobody came to know of."""
+        for what in ("meta", "content"):
+            async for page in old_names(
+                self._blobs, f"{tenant}/{what}/", "file-", is_file_id, before
+            ):
+                yield page
 
 
 async def newest(

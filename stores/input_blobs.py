@@ -44,9 +44,10 @@ class InputBlobs:
             raise self._wrong()
         return name
 
-    async def look(self, name: str) -> Described:
-        """Raises NotFound."""
-        found = await self._blobs.look(name)
+    async def look(self, name: str, *, folder: str | None = None) -> Described:
+        """Raises NotFound; for a blob outside of the folder too, whether there is one or not."""
+        inside = folder is None or name.startswith(f"{folder}/")
+        found = await self._blobs.look(name) if inside else None
         if found is None:
             raise NotFound(f"There is no blob {name[:128]!r} in the container {self.container}.")
         return found

@@ -44,6 +44,8 @@ class OutgoingMessage:
     content_type: str = "application/json"
     correlation_id: str | None = None
     session_id: str | None = None
+    reply_to: str | None = None
+    reply_to_session_id: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,6 +73,8 @@ class Queues:
             content_type=message.content_type,
             correlation_id=message.correlation_id,
             session_id=message.session_id,
+            reply_to=message.reply_to,
+            reply_to_session_id=message.reply_to_session_id,
             application_properties=dict(message.properties.items()),
         )
         # One sender's link is not for concurrent use; the SDK says so of async senders.

@@ -20,6 +20,9 @@ class Recent:
             _, dropped = self._kept.popitem(last=False)
             self._size -= len(dropped)
 
+    def drop(self, name: str) -> None:
+        self._size -= len(self._kept.pop(name, b""))
+
     def get(self, name: str) -> bytes | None:
         """None when it is not, or no longer, here."""
         return self._kept.get(name)

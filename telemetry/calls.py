@@ -7,7 +7,8 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/: names as of version 1.37, w
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 
 from opentelemetry.trace import Span
 
@@ -24,6 +25,9 @@ PROVIDERS = {
 OPERATIONS = {Task.CHAT: "chat", Task.EMBEDDINGS: "embeddings", Task.RESPONSES: "chat"}
 """Well-known values of gen_ai.operation.name; a scoring call has none of them."""
 
+type Cost = Callable[[UsageRecord], Decimal]
+"""In the currency of the deployment's price."""
+
 MOST_OPEN = 20_000
 """Spans of requests under way; of more, the oldest are given up."""
 
@@ -31,8 +35,9 @@ MOST_OPEN = 20_000
 class Calls:
     """Begins a span before each request, ends it after. One for the whole process."""
 
-    def __init__(self, *, traced: bool) -> None:
+    def __init__(self, *, traced: bool, cost: Cost | None = None) -> None:
         self._traced = traced
+        self._cost = cost
         self._open: OrderedDict[str, Span] = OrderedDict()
 
     def begin(self, begun: CallBegun) -> Mapping[str, str]:
@@ -48,6 +53,13 @@ class Calls:
     def ended(self, record: UsageRecord) -> None:
         """The request has ended as the record says."""
         _count(record)
+        if self._cost is not None and (cost := self._cost(record)):
+            paid: dict[str, Value] = {
+                "sluice.tenant": record.tenant,
+                "gen_ai.request.model": record.attempt.model,
+                "sluice.deployment": record.attempt.deployment,
+            }
+            metrics.COST.add(float(cost), paid)
         made = self._open.pop(record.attempt.request_id, None)
         if made is None:
             return

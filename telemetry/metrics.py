@@ -37,7 +37,11 @@ FIRST_TOKEN = _meter.create_histogram(
 )
 COST = _meter.create_counter("sluice.cost", "{currency}", "What requests cost.")
 
-LINES = _meter.create_counter("sluice.batch.lines", "{line}", "Lines of batches that have ended.")
+LINES = _meter.create_counter(
+    "sluice.batch.lines",
+    "{line}",
+    "Lines of batches: out (answered), err (failed), left (once more).",
+)
 BATCHES = _meter.create_counter("sluice.batches", "{batch}", "Batches by how they ended.")
 
 MESSAGE_AGE = _meter.create_histogram(
@@ -45,4 +49,12 @@ MESSAGE_AGE = _meter.create_histogram(
 )
 REJECTED = _meter.create_counter(
     "sluice.messages.rejected", "{message}", "Messages put into the rejected queue, by code."
+)
+STUCK = _meter.create_counter(
+    "sluice.stuck", "{thing}", "Jobs and batches that a sweep found to be stuck, by kind."
+)
+SCREENED = _meter.create_counter(
+    "sluice.screening.findings",
+    "{finding}",
+    "What screens found in requests and lines, by screen, reason, decision and tenant.",
 )

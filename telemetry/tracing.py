@@ -72,6 +72,13 @@ def fail(failed: Span, why: str) -> None:
     failed.set_status(Status(StatusCode.ERROR, why))
 
 
+def tell_status(answered: Span, status: int) -> None:
+    """How a door answered. What is the caller's fault is no failure of the door's."""
+    answered.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        fail(answered, str(status))
+
+
 def carried(by: Span | None = None) -> dict[str, str]:
     """The context to hand on: of a span, else of the current one; empty when there is none."""
     headers: dict[str, str] = {}
@@ -81,7 +88,7 @@ def carried(by: Span | None = None) -> dict[str, str]:
 
 def context_of(headers: Mapping[str, str]) -> Context:
     """What was handed on. What is not W3C trace context begins a trace of its own."""
-    return _w3c.extract({name.lower(): value for name, value in headers.items()}, Context())
+    return _w3c.extract(headers, Context())
 
 
 def trace_id() -> str | None:

@@ -1,5 +1,6 @@
 """The blob door: a blob `NAME.jsonl` in the container for inputs is a batch.
 
+Where the app knows tenants, a blob is of the tenant whose name its first folder has.
 What `POST /v1/batches` says in its body is in the blob's metadata: `endpoint` (by default what the
 first line names), `max_failed_share`, and under any other name what becomes the batch's metadata.
 """
@@ -16,16 +17,19 @@ from pydantic_core import to_json
 
 import wiring
 from contracts.batches import HandedBatch
-from contracts.errors import NotFound, Settle, SluiceError
-from contracts.jobs import DEFAULT_TENANT, Rejection, ReplyAddress
+from contracts.errors import Forbidden, NotFound, Settle, SluiceError
+from contracts.identity import Identity
+from contracts.jobs import Rejection, ReplyAddress
 from contracts.names import (
     BATCH_INPUTS,
     BATCH_INPUTS_SOURCE,
     DEFAULT_BATCH_INPUTS,
     RESULTS_QUEUE,
 )
+from policies.identity.identities import PLATFORM_KEY
 from stores.blobs import Described
 from stores.queues import OutgoingMessage
+from triggers.aside import aside
 from triggers.batch_submission import BatchSubmission
 from triggers.blob_reference import BlobReference
 from triggers.door import parse_json
@@ -36,6 +40,8 @@ bp = df.Blueprint()
 
 _log = logging.getLogger("sluice.triggers")
 
+SUBJECT = "blob"
+"""Of whoever put a blob there: storage does not say who."""
 LONGEST_ID = 128
 """Of a message, and of what it answers."""
 
@@ -72,13 +78,25 @@ async def receive(parts: Parts, client: df.DurableFunctionsClient, name: str) ->
     reply = None
     if parts.queues is not None:
         reply = ReplyAddress(queue=RESULTS_QUEUE, correlation_id=name[-LONGEST_ID:])
-    submission = BatchSubmission(parts, client, Caller(DEFAULT_TENANT, key, reply))
     try:
+        caller = Caller(_identity(parts, name), key, reply)
+        submission = BatchSubmission(parts, client, caller)
         await submission.of_blob(found, _handed(parts, found))
     except SluiceError as error:
         if error.settle is Settle.ABANDON:
             raise
         await _reject(parts, name, key, error)
+
+
+def _identity(parts: Parts, name: str) -> Identity:
+    """Whoever may write into a tenant's folder speaks for it. Raises Forbidden."""
+    if parts.identities is None:
+        return PLATFORM_KEY
+    folder, inside, _ = name.partition("/")
+    identity = parts.identities.of_tenant(folder, SUBJECT) if inside else None
+    if identity is None:
+        raise Forbidden("The blob is in no tenant's folder: inputs of batches go to TENANT/NAME.")
+    return identity
 
 
 def _handed(parts: Parts, found: Described) -> HandedBatch:
@@ -98,7 +116,7 @@ def _options(metadata: Mapping[str, str]) -> dict[str, object]:
 
 async def _reject(parts: Parts, name: str, key: str, error: SluiceError) -> None:
     """Tell the operator, and whoever listens to the results."""
-    _log.error("input %s is no batch: %s", name, error.detail)
+    _log.error("input %s is no batch: %s", name, aside(error))
     if parts.queues is None:
         return
     rejection = Rejection(object="batch", error=error.problem())

@@ -32,9 +32,11 @@ from contracts.errors import (
 from contracts.ids import new_batch_id, new_file_id
 from contracts.names import BATCH_ORCHESTRATOR
 from contracts.problems import FieldProblem
+from policies.privacy.retention import expired
 from stores.blobs import Described
 from stores.files import StoredFile
 from stores.jobs import KeyClaim
+from telemetry.tracing import carried
 from triggers.submission import Caller
 from wiring import Parts
 
@@ -65,8 +67,10 @@ class BatchSubmission:
         if before := await self._accepted_before(handed):
             return before
         if handed.input_blob is not None:
-            name = self.parts.batch_inputs.name_of(handed.input_blob)
-            return await self._of_blob(await self.parts.batch_inputs.look(name), handed)
+            inputs = self.parts.batch_inputs
+            folder = None if self.parts.identities is None else self.caller.tenant
+            found = await inputs.look(inputs.name_of(handed.input_blob), folder=folder)
+            return await self._of_blob(found, handed)
         assert handed.input_file_id is not None
         file = await self._input_file(handed.input_file_id)
         endpoint = handed.endpoint or await _told_endpoint(self.parts.files.content(file))
@@ -88,7 +92,8 @@ class BatchSubmission:
 
     async def _input_file(self, file_id: str) -> StoredFile:
         stored = await self.parts.files.get(self.caller.tenant, file_id)
-        if stored is None or stored.file.purpose != "batch":
+        rules = self.parts.privacy(self.caller.tenant).retention
+        if stored is None or stored.file.purpose != "batch" or expired(stored.file, rules):
             expected = "the id of a file that was uploaded with the purpose `batch`"
             raise wrong("input_file_id", expected)
         return stored
@@ -116,6 +121,8 @@ class BatchSubmission:
             expires_at=now + WINDOW,
             input_blob=blob,
             reply=self.caller.reply,
+            models=self.caller.identity.models,
+            flows=self.caller.identity.flows,
         )
         if (key := self.caller.idempotency_key) is not None:
             mine = KeyClaim(job_id=batch.id, fingerprint=fingerprint)
@@ -144,6 +151,7 @@ class BatchSubmission:
             tenant=batch.tenant,
             expires_at=batch.expires_at,
             announce=batch.reply is not None,
+            trace=carried(),
         )
         try:
             await self.client.schedule_new_orchestration(

@@ -10,6 +10,7 @@ from starlette.responses import Response
 import wiring
 from contracts.comparisons import ComparisonList, summarized
 from contracts.errors import InvalidRequest, NotFound
+from contracts.identity import Role
 from contracts.problems import FieldProblem
 from triggers.door import door, json_response, query_int
 from triggers.http import Request
@@ -25,6 +26,7 @@ MOST = 1000
     Operation(
         method="GET",
         path="/v1/comparisons",
+        role=Role.OPERATE,
         summary="Mirrored calls of a model, newest first, and what they come to.",
         parameters=(
             Parameter(
@@ -47,7 +49,7 @@ MOST = 1000
 )
 @bp.function_name("list_comparisons")
 @bp.route("v1/comparisons", methods=["GET"])
-@door
+@door(Role.OPERATE)
 async def list_comparisons(req: Request) -> Response:
     """The latest comparisons; they are written a few seconds after the calls."""
     parts = wiring.parts()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from http import HTTPStatus
+from typing import Any
 
 import azure.durable_functions as df
 import grpc
 from starlette.responses import Response
 
 import wiring
+from contracts.audit import AuditAction
 from contracts.deployments import DeploymentList, DeploymentStatus
 from contracts.errors import Conflict, InvalidRequest
+from contracts.identity import Role
 from contracts.rollouts import rollout_id
 from contracts.sharing import SharedDeployment, SharedModel
 from contracts.steering import (
@@ -42,6 +45,7 @@ _NAME = Parameter("name", "path", "The deployment's name.", {"type": "string"}, 
     Operation(
         method="GET",
         path="/v1/deployments",
+        role=Role.OPERATE,
         summary="Every deployment of every model: its state, limits and latency.",
         responses={HTTPStatus.OK: DeploymentList},
         problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
@@ -50,7 +54,7 @@ _NAME = Parameter("name", "path", "The deployment's name.", {"type": "string"}, 
 @bp.function_name("list_deployments")
 @bp.route("v1/deployments", methods=["GET"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.OPERATE)
 async def list_deployments(req: Request, client: df.DurableFunctionsClient) -> Response:
     """As this worker knows them, and as all share them."""
     parts = wiring.parts()
@@ -62,6 +66,7 @@ async def list_deployments(req: Request, client: df.DurableFunctionsClient) -> R
     Operation(
         method="GET",
         path="/v1/deployments/{name}",
+        role=Role.OPERATE,
         summary="A deployment, what an operator set for it, and the workers that use it.",
         parameters=(_NAME,),
         responses={HTTPStatus.OK: DeploymentDetail},
@@ -71,7 +76,7 @@ async def list_deployments(req: Request, client: df.DurableFunctionsClient) -> R
 @bp.function_name("get_deployment")
 @bp.route("v1/deployments/{name}", methods=["GET"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.OPERATE)
 async def get_deployment(req: Request, client: df.DurableFunctionsClient) -> Response:
     """One deployment."""
     parts = wiring.parts()
@@ -84,6 +89,7 @@ async def get_deployment(req: Request, client: df.DurableFunctionsClient) -> Res
     Operation(
         method="PATCH",
         path="/v1/deployments/{name}",
+        role=Role.OPERATE,
         summary="Shift a deployment's weight or priority, at every worker.",
         parameters=(_NAME,),
         body=Override,
@@ -99,7 +105,7 @@ async def get_deployment(req: Request, client: df.DurableFunctionsClient) -> Res
 @bp.function_name("steer_deployment")
 @bp.route("v1/deployments/{name}", methods=["PATCH"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.OPERATE)
 async def steer_deployment(req: Request, client: df.DurableFunctionsClient) -> Response:
     """200 once it is shared; 202 while it is on its way. Workers follow within a second or two."""
     parts = wiring.parts()
@@ -109,7 +115,11 @@ async def steer_deployment(req: Request, client: df.DurableFunctionsClient) -> R
     if not override.model_fields_set:
         raise InvalidRequest("The body names nothing to change: give `weight`, `priority` or both.")
     await _no_rollout(client, found.model)
-    shared, in_force = await _steer(parts, client, found, override)
+    wanted = override.model_dump(exclude_unset=True)
+    async with parts.audit.recorded(
+        req.identity, AuditAction.DEPLOYMENT_STEERED, found.name, **wanted
+    ):
+        shared, in_force = await _steer(parts, client, found, wanted)
     status = HTTPStatus.OK if in_force else HTTPStatus.ACCEPTED
     return json_response(_detail(find_deployment(parts, found.name), shared), status)
 
@@ -124,10 +134,9 @@ async def _no_rollout(client: df.DurableFunctionsClient, model: str) -> None:
 
 
 async def _steer(
-    parts: Parts, client: df.DurableFunctionsClient, found: DeploymentStatus, override: Override
+    parts: Parts, client: df.DurableFunctionsClient, found: DeploymentStatus, wanted: dict[str, Any]
 ) -> tuple[SharedModel, bool]:
     """What is shared then, and whether it shows the change."""
-    wanted = override.model_dump(exclude_unset=True)
     try:
         await client.signal_entity(standing_of(found.model), "steer", input={found.name: wanted})
     except grpc.RpcError as error:

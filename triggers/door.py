@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, Concatenate, cast
+from typing import Any, Concatenate, Protocol, cast
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request as WorkerRequest
 from starlette.responses import Response
 
-from contracts.errors import InvalidRequest, SluiceError
+import wiring
+from contracts.errors import (
+    Forbidden,
+    InvalidRequest,
+    Misconfigured,
+    NoCapacity,
+    SluiceError,
+    Unauthenticated,
+)
+from contracts.identity import Identity, Role
 from contracts.problems import PROBLEM_MEDIA_TYPE, FieldProblem
+from policies.identity.identities import PLATFORM_KEY, Identities
+from telemetry.tracing import Kind, span, tell_status
 from triggers import web_extension
 from triggers.http import CallerLeft, Request
 
@@ -35,23 +48,43 @@ type Door[**P] = Callable[Concatenate[WorkerRequest, P], Coroutine[Any, Any, Res
 type Tell = Callable[[Request, SluiceError], Response]
 
 
-def door[**P](handler: Handler[P]) -> Door[P]:
-    """Answer the handler's errors as problem details (RFC 9457); log what is not the caller's."""
-    return guarded(handler, problem_response)
+class Guard(Protocol):
+    """Makes a handler a door."""
+
+    def __call__[**P](self, handler: Handler[P], /) -> Door[P]: ...
 
 
-def guarded[**P](handler: Handler[P], tell: Tell) -> Door[P]:
+def door(role: Role | None) -> Guard:
+    """For callers with this role, known to the handler as `req.identity`; None: open to all.
+
+    Errors are answered as problem details (RFC 9457); what is not the caller's is logged.
+    """
+
+    def guard[**P](handler: Handler[P]) -> Door[P]:
+        return guarded(handler, role, problem_response)
+
+    return guard
+
+
+def guarded[**P](handler: Handler[P], role: Role | None, tell: Tell) -> Door[P]:
     """The handler as the worker calls it, its errors told by `tell`."""
+
+    name = handler.__name__.replace("_", " ")
 
     @wraps(handler)
     async def answer(req: WorkerRequest, *args: P.args, **kwargs: P.kwargs) -> Response:
         request = Request(req)
-        try:
-            return await handler(request, *args, **kwargs)
-        except CallerLeft:
-            return Response(status_code=NOBODY_WAITS)
-        except Exception as error:  # noqa: BLE001 - the last line of defence, logged
-            return tell(request, noted(request, error))
+        with span(name, Kind.DOOR, parent=request.headers) as made:
+            try:
+                if role is not None:
+                    request.identity = await _identified(request, role)
+                response = await handler(request, *args, **kwargs)
+            except CallerLeft:
+                response = Response(status_code=NOBODY_WAITS)
+            except Exception as error:  # noqa: BLE001 - the last line of defence, logged
+                response = tell(request, noted(request, error))
+            tell_status(made, response.status_code)
+            return response
 
     # What the worker holds against the kind of app that this is; `wraps` copied the handler's own.
     answer.__annotations__ = handler.__annotations__ | {
@@ -60,6 +93,35 @@ def guarded[**P](handler: Handler[P], tell: Tell) -> Door[P]:
     }
     # Concatenate means a nameless parameter, but the worker passes `req` by name.
     return cast(Door[P], answer)
+
+
+async def _identified(req: Request, role: Role) -> Identity:
+    """Who asks. Raises Unauthenticated, or Forbidden for who lacks the role."""
+    try:
+        parts = wiring.parts()
+    except Misconfigured:
+        if wiring.knows_tenants():  # then nothing else keeps this from everybody's eyes
+            raise Misconfigured("The app is not set up: its log says why.") from None
+        raise
+    if parts.identities is None:
+        return PLATFORM_KEY
+    try:
+        return await _with_role(parts.identities, req, role)
+    except (Unauthenticated, Forbidden) as error:
+        parts.refusals.count(error.code)
+        raise
+
+
+async def _with_role(identities: Identities, req: Request, role: Role) -> Identity:
+    identity = await identities.identify(req.headers)
+    check_role(identity, role)
+    return identity
+
+
+def check_role(identity: Identity, role: Role) -> None:
+    """Raises Forbidden."""
+    if role not in identity.roles:
+        raise Forbidden(f"This takes the role `{role}`, which {identity.subject} does not have.")
 
 
 def noted(req: Request, error: Exception) -> SluiceError:
@@ -89,12 +151,24 @@ def _log_unexpected(req: Request, error: BaseException) -> None:
 def problem_response(req: Request, error: SluiceError) -> Response:
     """The error as an application/problem+json response."""
     problem = error.problem(instance=req.path)
-    headers = {}
-    if error.status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return Response(
-        problem.model_dump_json(exclude_none=True), int(error.status), headers, PROBLEM_MEDIA_TYPE
+        problem.model_dump_json(exclude_none=True),
+        int(error.status),
+        error_headers(error),
+        PROBLEM_MEDIA_TYPE,
     )
+
+
+def error_headers(error: SluiceError) -> dict[str, str]:
+    """What an error says in headers, at every door."""
+    if isinstance(error, Unauthenticated):
+        return {"WWW-Authenticate": 'Bearer realm="sluice"'}
+    if isinstance(error, NoCapacity):
+        seconds = max(0.0, (error.retry_at - datetime.now(UTC)).total_seconds())
+        return {"Retry-After": str(math.ceil(seconds))}
+    if error.status is HTTPStatus.SERVICE_UNAVAILABLE:
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return {}
 
 
 def json_response(

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as WorkerRequest
 
 from contracts.errors import PayloadTooLarge
+from contracts.identity import Identity
 
 
 class CallerLeft(Exception):
@@ -19,7 +20,10 @@ class CallerLeft(Exception):
 class Request:
     """One request: its head is there, its body is read as it arrives."""
 
-    __slots__ = ("_given",)
+    __slots__ = ("_given", "identity")
+
+    identity: Identity
+    """Who asks; set before the handler is called, at doors that are not open to all."""
 
     def __init__(self, given: WorkerRequest) -> None:
         self._given = given

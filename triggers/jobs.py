@@ -11,10 +11,11 @@ from durabletask.client import OrchestrationState
 from starlette.responses import Response
 
 import wiring
+from contracts.audit import AuditAction
 from contracts.errors import Conflict, NotFound
+from contracts.identity import Role
 from contracts.ids import is_job_id
 from contracts.jobs import (
-    DEFAULT_TENANT,
     AcceptedJob,
     JobList,
     JobRecord,
@@ -38,6 +39,7 @@ from triggers.job_state import (
 from triggers.operation import ANY_JSON, Operation, Parameter, operation
 from triggers.prefer import preferred_wait
 from triggers.records import outcome_of, standing
+from triggers.screening import origin_of
 from triggers.submission import Caller, submit
 from wiring import Parts
 
@@ -52,6 +54,7 @@ _JOB_ID = Parameter("job_id", "path", "The job's id.", {"type": "string"}, requi
     Operation(
         method="POST",
         path="/v1/jobs",
+        role=Role.SUBMIT,
         summary="Submit a job to a flow.",
         body=JobRequest,
         parameters=(
@@ -67,13 +70,14 @@ _JOB_ID = Parameter("job_id", "path", "The job's id.", {"type": "string"}, requi
         responses={HTTPStatus.OK: JobRecord, HTTPStatus.ACCEPTED: JobRecord},
         response_headers={
             "Location": "Path of the job.",
-            "Retry-After": "Seconds after which to look again (202 only).",
+            "Retry-After": "Seconds after which to look again, or to try again (202, 429).",
             "Preference-Applied": "The preference that was honoured.",
         },
         problems=(
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.TOO_MANY_REQUESTS,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ),
     )
@@ -81,13 +85,13 @@ _JOB_ID = Parameter("job_id", "path", "The job's id.", {"type": "string"}, requi
 @bp.function_name("submit_job")
 @bp.route("v1/jobs", methods=["POST"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.SUBMIT)
 async def submit_job(req: Request, client: df.DurableFunctionsClient) -> Response:
     """Accept a job; with `Prefer: wait=N`, wait for its end."""
     parts = wiring.parts()
     request = await read_json(req, JobRequest, parts.limits.request_bytes)
     wait = preferred_wait(req.headers.get("Prefer"))
-    job = await submit(parts, client, request, Caller(DEFAULT_TENANT, idempotency_key(req)))
+    job = await submit(parts, client, request, _caller(req))
     record = await record_of(parts, job, await waited_state(client, job.id, wait))
     headers = {"Location": f"/v1/jobs/{job.id}"}
     if wait is not None:
@@ -102,6 +106,7 @@ async def submit_job(req: Request, client: df.DurableFunctionsClient) -> Respons
     Operation(
         method="GET",
         path="/v1/jobs/{job_id}",
+        role=Role.READ,
         summary="A job's state, attempts, usage and result.",
         parameters=(_JOB_ID,),
         responses={HTTPStatus.OK: JobRecord},
@@ -111,7 +116,7 @@ async def submit_job(req: Request, client: df.DurableFunctionsClient) -> Respons
 @bp.function_name("get_job")
 @bp.route("v1/jobs/{job_id}", methods=["GET"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.READ)
 async def get_job(req: Request, client: df.DurableFunctionsClient) -> Response:
     """The record of one job."""
     parts = wiring.parts()
@@ -123,6 +128,7 @@ async def get_job(req: Request, client: df.DurableFunctionsClient) -> Response:
     Operation(
         method="GET",
         path="/v1/jobs/{job_id}/result",
+        role=Role.READ,
         summary="A job's result alone, however large.",
         parameters=(_JOB_ID,),
         responses={HTTPStatus.OK: ANY_JSON},
@@ -132,7 +138,7 @@ async def get_job(req: Request, client: df.DurableFunctionsClient) -> Response:
 @bp.function_name("get_job_result")
 @bp.route("v1/jobs/{job_id}/result", methods=["GET"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.READ)
 async def get_job_result(req: Request, client: df.DurableFunctionsClient) -> Response:
     """The JSON text that the flow returned."""
     parts = wiring.parts()
@@ -142,7 +148,8 @@ async def get_job_result(req: Request, client: df.DurableFunctionsClient) -> Res
         raise Conflict("The job has not ended: look at its status first, and ask again later.")
     result = await parts.jobs.get_result(job.tenant, job.id) if outcome.result_bytes else None
     if result is None:
-        raise NotFound(f"The job has no result: it ended as {outcome.status}.")
+        why = "it is no longer kept" if outcome.result_bytes else f"it ended as {outcome.status}"
+        raise NotFound(f"The job has no result: {why}.")
     return Response(result, media_type=JSON_MEDIA_TYPE)
 
 
@@ -150,6 +157,7 @@ async def get_job_result(req: Request, client: df.DurableFunctionsClient) -> Res
     Operation(
         method="DELETE",
         path="/v1/jobs/{job_id}",
+        role=Role.SUBMIT,
         summary="Cancel a job that has not ended.",
         parameters=(_JOB_ID,),
         responses={HTTPStatus.OK: JobRecord, HTTPStatus.ACCEPTED: JobRecord},
@@ -159,16 +167,14 @@ async def get_job_result(req: Request, client: df.DurableFunctionsClient) -> Res
 @bp.function_name("cancel_job")
 @bp.route("v1/jobs/{job_id}", methods=["DELETE"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.SUBMIT)
 async def cancel_job(req: Request, client: df.DurableFunctionsClient) -> Response:
     """Cancel: 200 once the job has ended, 202 while it still winds down."""
     parts = wiring.parts()
     job, state = await _find(parts, client, req)
     if outcome_of(state) is None:
-        try:
-            await client.raise_orchestration_event(job.id, CANCEL_EVENT)
-        except grpc.RpcError as error:
-            raise unreachable() from error
+        async with parts.audit.recorded(req.identity, AuditAction.JOB_CANCELLED, job.id):
+            await _cancel(client, job.id)
         state = await wait_for_end(client, job.id, CANCEL_WAIT_SECONDS) or state
     record = await record_of(parts, job, state)
     if not record.status.ended:
@@ -182,6 +188,7 @@ async def cancel_job(req: Request, client: df.DurableFunctionsClient) -> Respons
     Operation(
         method="GET",
         path="/v1/jobs",
+        role=Role.READ,
         summary="Jobs, newest first.",
         parameters=(
             Parameter(
@@ -199,16 +206,16 @@ async def cancel_job(req: Request, client: df.DurableFunctionsClient) -> Respons
 @bp.function_name("list_jobs")
 @bp.route("v1/jobs", methods=["GET"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.READ)
 async def list_jobs(req: Request, client: df.DurableFunctionsClient) -> Response:
     """One page of jobs, without their results."""
     parts = wiring.parts()
     limit = query_int(req, "limit", default=20, least=1, most=100)
-    page = await parts.jobs.list_jobs(DEFAULT_TENANT, token=req.query.get("after"), most=limit)
+    page = await parts.jobs.list_jobs(req.identity.tenant, token=req.query.get("after"), most=limit)
 
     async def record(job_id: str) -> JobRecord | None:
         job, state = await asyncio.gather(
-            parts.jobs.get_request(DEFAULT_TENANT, job_id), state_or_none(client, job_id)
+            parts.jobs.get_request(req.identity.tenant, job_id), state_or_none(client, job_id)
         )
         if job is None or state is None:
             return None
@@ -225,13 +232,24 @@ async def list_jobs(req: Request, client: df.DurableFunctionsClient) -> Response
     )
 
 
+async def _cancel(client: df.DurableFunctionsClient, job_id: str) -> None:
+    try:
+        await client.raise_orchestration_event(job_id, CANCEL_EVENT)
+    except grpc.RpcError as error:
+        raise unreachable() from error
+
+
+def _caller(req: Request) -> Caller:
+    return Caller(req.identity, idempotency_key(req), origin=origin_of(req))
+
+
 async def _find(
     parts: Parts, client: df.DurableFunctionsClient, req: Request
 ) -> tuple[AcceptedJob, OrchestrationState]:
     job_id = req.route_params["job_id"]
     if is_job_id(job_id):
         job, state = await asyncio.gather(
-            parts.jobs.get_request(DEFAULT_TENANT, job_id), state_or_none(client, job_id)
+            parts.jobs.get_request(req.identity.tenant, job_id), state_or_none(client, job_id)
         )
         if job is not None and state is not None:
             return job, state

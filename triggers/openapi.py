@@ -11,8 +11,27 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from contracts.problems import PROBLEM_MEDIA_TYPE, Problem
-from triggers.operation import ANY_BYTES, OPERATIONS, Operation, Parameter
+from triggers.operation import ANY_BYTES, CSV_MEDIA_TYPE, OPERATIONS, Operation, Parameter
 
+_SECURITY_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Of an app with tenants: a JWT of an issuer that it knows, or an API key.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "api-key",
+        "description": "Of an app with tenants: an API key.",
+    },
+    "functionKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-functions-key",
+        "description": "Of an app without tenants: the platform's key.",
+    },
+}
 _REF = "#/components/schemas/{model}"
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 
@@ -38,9 +57,7 @@ def build(operations: list[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(operations),
-            "securitySchemes": {
-                "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"}
-            },
+            "securitySchemes": _SECURITY_SCHEMES,
         },
     }
 
@@ -75,8 +92,9 @@ def _operation(described: Operation) -> dict[str, Any]:
         result["requestBody"] = {"required": True, "content": _content(described.body)}
     if described.form is not None:
         result["requestBody"] = {"required": True, "content": _form(described.form)}
-    if not described.open_to_all:
-        result["security"] = [{"functionKey": []}]
+    if described.role is not None:
+        result["description"] = f"Takes the role `{described.role}`."
+        result["security"] = [{name: []} for name in _SECURITY_SCHEMES]
     return result
 
 
@@ -98,22 +116,43 @@ def _responses(described: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(int(status)): {
             "description": status.phrase,
-            "content": _content(model) | (_EVENTS if described.events and status == 200 else {}),
+            "content": _content(model) | (_others(described) if status == 200 else {}),
             "headers": headers,
         }
         for status, model in described.responses.items()
     }
     for status in described.problems:
         responses[str(int(status))] = {"description": status.phrase, "content": _error(described)}
-    if not described.open_to_all:
-        responses[str(int(HTTPStatus.UNAUTHORIZED))] = {
-            "description": "The key is missing or wrong; the platform answers without a body."
-        }
+    if described.role is not None:
+        responses |= _refusals(described)
     responses[str(int(HTTPStatus.INTERNAL_SERVER_ERROR))] = {
         "description": "A fault in the service.",
         "content": _error(described),
     }
     return responses
+
+
+def _others(described: Operation) -> dict[str, Any]:
+    """What a success may come as, besides JSON."""
+    csv = {CSV_MEDIA_TYPE: {"schema": {"type": "string"}}}
+    return (_EVENTS if described.events else {}) | (csv if described.csv else {})
+
+
+def _refusals(described: Operation) -> dict[str, Any]:
+    """For who brings no identity, and for whose identity does not do."""
+    challenge = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}
+    return {
+        str(int(HTTPStatus.UNAUTHORIZED)): {
+            "description": "Nobody knows who asks. Without tenants the platform answers, with a"
+            " text or nothing.",
+            "headers": challenge,
+            "content": _error(described) | {"text/plain": {"schema": {"type": "string"}}},
+        },
+        str(int(HTTPStatus.FORBIDDEN)): {
+            "description": "Who asks may not.",
+            "content": _error(described),
+        },
+    }
 
 
 def _error(described: Operation) -> dict[str, Any]:

@@ -13,10 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from contracts.identity import Role
+
 ANY_JSON = "any"
 """In place of a model: a response of any JSON value."""
 ANY_BYTES = "bytes"
 """In place of a model: a response that is no JSON."""
+CSV_MEDIA_TYPE = "text/csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Operation:
 
     method: str
     path: str
+    role: Role | None
+    """What the door takes; None: open to all."""
     summary: str
     responses: dict[HTTPStatus, type[BaseModel] | str]
     problems: tuple[HTTPStatus, ...] = ()
@@ -50,8 +55,8 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     events: bool = False
     """A 200 may also come as server-sent events, when the body asks for a stream."""
-    open_to_all: bool = False
-    """No key needed."""
+    csv: bool = False
+    """A 200 may also come as CSV."""
     response_headers: dict[str, str] = field(default_factory=dict)
 
 

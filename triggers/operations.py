@@ -13,6 +13,8 @@ from starlette.responses import Response
 import wiring
 from contracts.errors import Misconfigured
 from contracts.flows import BrokenFlow, FlowInfo
+from contracts.identity import Role
+from policies.identity.scopes import may_run
 from triggers.door import JSON_MEDIA_TYPE, door, json_response
 from triggers.http import Request
 from triggers.openapi import document
@@ -46,6 +48,7 @@ class Health(BaseModel):
     Operation(
         method="GET",
         path="/v1/flows",
+        role=Role.READ,
         summary="Flows, with the JSON Schema of their input.",
         responses={HTTPStatus.OK: FlowList},
         problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
@@ -53,34 +56,36 @@ class Health(BaseModel):
 )
 @bp.function_name("list_flows")
 @bp.route("v1/flows", methods=["GET"])
-@door
+@door(Role.READ)
 async def list_flows(req: Request) -> Response:
-    """Every flow, and every folder that holds a broken one."""
-    flows = wiring.parts().flows
-    return json_response(FlowList(data=flows.infos, broken=flows.broken))
+    """Every flow for this caller, and every folder that holds a broken one."""
+    flows, who = wiring.parts().flows, req.identity
+    broken = [flow for flow in flows.broken if who.flows is None or flow.name in who.flows]
+    return json_response(
+        FlowList(data=[info for info in flows.infos if may_run(who, info)], broken=broken)
+    )
 
 
 @operation(
     Operation(
         method="GET",
         path="/healthz",
+        role=None,
         summary="Whether the service is up and its settings are right.",
         responses={HTTPStatus.OK: Health},
         problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
-        open_to_all=True,
     )
 )
 @bp.function_name("healthz")
 @bp.route("healthz", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-@door
+@door(None)
 async def healthz(req: Request) -> Response:
     """200, or 503 when the app is not set up; what is wrong is not for everybody to read."""
     try:
         parts = wiring.parts()
     except Misconfigured:
-        raise Misconfigured(
-            "The app is not set up: its log says why, and so does GET /v1/flows, with a key."
-        ) from None
+        told = "" if wiring.knows_tenants() else ", and so does GET /v1/flows, with a key"
+        raise Misconfigured(f"The app is not set up: its log says why{told}.") from None
     return json_response(
         Health(
             flows=len(parts.flows.infos),
@@ -94,14 +99,14 @@ async def healthz(req: Request) -> Response:
     Operation(
         method="GET",
         path="/openapi.json",
+        role=None,
         summary="This description.",
         responses={HTTPStatus.OK: ANY_JSON},
-        open_to_all=True,
     )
 )
 @bp.function_name("openapi")
 @bp.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-@door
+@door(None)
 async def openapi(req: Request) -> Response:
     """The OpenAPI document, generated from the types."""
     return Response(document(), media_type=JSON_MEDIA_TYPE)

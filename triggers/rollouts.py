@@ -11,8 +11,10 @@ from durabletask.client import OrchestrationState
 from starlette.responses import Response
 
 import wiring
+from contracts.audit import AuditAction
 from contracts.deployments import DeploymentStatus
 from contracts.errors import Conflict, InvalidRequest, NotFound
+from contracts.identity import Role
 from contracts.names import CANCEL_EVENT
 from contracts.problems import FieldProblem
 from contracts.rollouts import (
@@ -42,6 +44,7 @@ _ID = Parameter("rollout_id", "path", "The rollout's id.", {"type": "string"}, r
     Operation(
         method="POST",
         path="/v1/rollouts",
+        role=Role.OPERATE,
         summary="Shift a model's calls to one deployment, step by step, and back if it does worse.",
         body=RolloutRequest,
         responses={HTTPStatus.ACCEPTED: RolloutRecord},
@@ -59,7 +62,7 @@ _ID = Parameter("rollout_id", "path", "The rollout's id.", {"type": "string"}, r
 @bp.function_name("start_rollout")
 @bp.route("v1/rollouts", methods=["POST"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.OPERATE)
 async def start_rollout(req: Request, client: df.DurableFunctionsClient) -> Response:
     """Start it: a model has one rollout at a time."""
     parts = wiring.parts()
@@ -67,8 +70,16 @@ async def start_rollout(req: Request, client: df.DurableFunctionsClient) -> Resp
     request = await read_json(req, RolloutRequest, parts.limits.request_bytes)
     _check_names(parts, request)
     shared = (await refreshed(parts, client, [request.model]))[request.model]
-    ticket = _ticket(request, parts.endpoints.statuses(), shared)
-    await start(client, ticket)
+    ticket = _ticket(request, parts.endpoints.statuses(), shared, req.identity.tenant)
+    async with parts.audit.recorded(
+        req.identity,
+        AuditAction.ROLLOUT_STARTED,
+        ticket.record.id,
+        model=request.model,
+        to=request.to,
+        steps=request.steps,
+    ):
+        await start(client, ticket)
     return _shown(ticket.record, HTTPStatus.ACCEPTED)
 
 
@@ -76,6 +87,7 @@ async def start_rollout(req: Request, client: df.DurableFunctionsClient) -> Resp
     Operation(
         method="GET",
         path="/v1/rollouts/{rollout_id}",
+        role=Role.OPERATE,
         summary="How far a rollout is, or how it ended; the latest of its model.",
         parameters=(_ID,),
         responses={HTTPStatus.OK: RolloutRecord},
@@ -85,7 +97,7 @@ async def start_rollout(req: Request, client: df.DurableFunctionsClient) -> Resp
 @bp.function_name("get_rollout")
 @bp.route("v1/rollouts/{rollout_id}", methods=["GET"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.OPERATE)
 async def get_rollout(req: Request, client: df.DurableFunctionsClient) -> Response:
     """One rollout."""
     return json_response(record_of(await _find(client, req)))
@@ -95,6 +107,7 @@ async def get_rollout(req: Request, client: df.DurableFunctionsClient) -> Respon
     Operation(
         method="POST",
         path="/v1/rollouts/{rollout_id}/cancel",
+        role=Role.OPERATE,
         summary="End a rollout and go back to the weights from before.",
         parameters=(_ID,),
         responses={HTTPStatus.ACCEPTED: RolloutRecord},
@@ -108,18 +121,25 @@ async def get_rollout(req: Request, client: df.DurableFunctionsClient) -> Respon
 @bp.function_name("cancel_rollout")
 @bp.route("v1/rollouts/{rollout_id}/cancel", methods=["POST"])
 @bp.durable_client_input(client_name="client")
-@door
+@door(Role.OPERATE)
 async def cancel_rollout(req: Request, client: df.DurableFunctionsClient) -> Response:
     """Ask for its end: it follows within a second or two."""
     state = await _find(client, req)
     record = record_of(state)
     if record.status.ended:
         raise Conflict(f"The rollout has ended: it is {record.status}.")
+    async with wiring.parts().audit.recorded(
+        req.identity, AuditAction.ROLLOUT_CANCELLED, record.id
+    ):
+        await _cancel(client, state.instance_id)
+    return _shown(record, HTTPStatus.ACCEPTED)
+
+
+async def _cancel(client: df.DurableFunctionsClient, name: str) -> None:
     try:
-        await client.raise_orchestration_event(state.instance_id, CANCEL_EVENT)
+        await client.raise_orchestration_event(name, CANCEL_EVENT)
     except grpc.RpcError as error:
         raise unreachable() from error
-    return _shown(record, HTTPStatus.ACCEPTED)
 
 
 def _shown(record: RolloutRecord, status: HTTPStatus) -> Response:
@@ -146,7 +166,7 @@ def _wrong(field: str, expected: str) -> InvalidRequest:
 
 
 def _ticket(
-    request: RolloutRequest, statuses: list[DeploymentStatus], shared: SharedModel
+    request: RolloutRequest, statuses: list[DeploymentStatus], shared: SharedModel, tenant: str
 ) -> RolloutTicket:
     """Raises Conflict when there is nothing to shift."""
     ours = [each for each in statuses if each.model == request.model]
@@ -171,7 +191,7 @@ def _ticket(
         weights=before,
     )
     overrides = {name: shared.deployments.get(name, SharedDeployment()).weight for name in before}
-    return RolloutTicket(record=record, before=before, overrides=overrides)
+    return RolloutTicket(record=record, before=before, overrides=overrides, tenant=tenant)
 
 
 async def _find(client: df.DurableFunctionsClient, req: Request) -> OrchestrationState:

@@ -16,11 +16,19 @@ from contracts.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
 )
+from contracts.identity import Identity
 from contracts.ids import new_job_id
 from contracts.jobs import LONGEST_DEADLINE, AcceptedJob, JobRequest, JobTicket, ReplyAddress
 from contracts.names import JOB_ORCHESTRATOR
 from contracts.problems import FieldProblem
+from flows.adapters.plain import PLAIN_FLOWS
+from policies.identity.scopes import check_flow, check_model, may_call
+from policies.screening.sender import UNKNOWN, Origin
 from stores.jobs import KeyClaim
+from telemetry import jobs as telemetry
+from telemetry.tracing import carried
+from triggers.concurrent_jobs import take_slot
+from triggers.screening import screened_job
 from wiring import Parts
 
 
@@ -28,10 +36,15 @@ from wiring import Parts
 class Caller:
     """Who asks, and by which key a repeat of the request is known."""
 
-    tenant: str
+    identity: Identity
     idempotency_key: str | None = None
     reply: ReplyAddress | None = None
     """Where the door itself wants the end announced, whatever the request says."""
+    origin: Origin = UNKNOWN
+
+    @property
+    def tenant(self) -> str:
+        return self.identity.tenant
 
 
 async def submit(
@@ -40,11 +53,13 @@ async def submit(
     """Accept a job: when this returns, it is kept in storage and its orchestration is started.
 
     With a key, a repeat of the request returns the job that the first one started. Raises a
-    CallerError, with nothing kept or started, when the request is not valid.
+    CallerError, with nothing kept or started, when the request is not valid, and QuotaReached when
+    the tenant has as many jobs under way as it may.
     """
     now = datetime.now(UTC)
     try:
-        _check(parts, request, now)
+        _check(parts, request, caller.identity, now)
+        flags = await screened_job(parts, request, caller.identity, caller.origin)
     except CallerError:
         # What was valid when it was accepted may not be any more: its deadline may have passed.
         if accepted := await _accepted_before(parts, client, request, caller):
@@ -56,26 +71,37 @@ async def submit(
         created_at=now,
         deadline_at=request.deadline_after(now),
         request=request,
+        flags=flags,
     )
     if caller.idempotency_key is not None:
         job, repeated = await _claim(parts, job, caller.idempotency_key)
         if repeated and await _is_started(client, job.id):
             return job
+    holds_slot = await take_slot(parts, client, job)
     await parts.jobs.put_request(job)
-    await _start(client, job, caller.reply or _reply_of(job))
+    await _start(client, job, caller.reply or _reply_of(job), holds_slot=holds_slot)
+    telemetry.accepted(job)
     return job
 
 
-def _check(parts: Parts, request: JobRequest, now: datetime) -> None:
+def _check(parts: Parts, request: JobRequest, identity: Identity, now: datetime) -> None:
     deadline_at = request.deadline_after(now)
     if deadline_at is not None and not now < deadline_at <= now + LONGEST_DEADLINE:
         raise _wrong("deadline", f"a time to come, at most {LONGEST_DEADLINE.days} days ahead")
-    model = None if request.model is None else request.model.partition("@")[0]
-    if model is not None and model not in parts.endpoints.models:
-        raise _wrong("model", f"one of {', '.join(sorted(parts.endpoints.models))}")
+    if request.model is not None:
+        _check_model(parts, request.model, identity)
     if request.reply_to is not None:
         check_reply_queue(parts, request.reply_to)
-    parts.flows.check(request.flow, request.input, request.model)
+    flow = parts.flows.check(request.flow, request.input, request.model)
+    if request.flow not in PLAIN_FLOWS.values():  # those are calls of the model
+        check_flow(identity, flow.info)
+
+
+def _check_model(parts: Parts, model: str, identity: Identity) -> None:
+    if model.partition("@")[0] not in parts.endpoints.models:
+        known = sorted(name for name in parts.endpoints.models if may_call(identity, name))
+        raise _wrong("model", f"one of {', '.join(known)}")
+    check_model(identity, model)
 
 
 def check_reply_queue(parts: Parts, queue: str) -> None:
@@ -139,9 +165,20 @@ async def _is_started(client: df.DurableFunctionsClient, job_id: str) -> bool:
 
 
 async def _start(
-    client: df.DurableFunctionsClient, job: AcceptedJob, reply: ReplyAddress | None
+    client: df.DurableFunctionsClient,
+    job: AcceptedJob,
+    reply: ReplyAddress | None,
+    *,
+    holds_slot: bool,
 ) -> None:
-    ticket = JobTicket(id=job.id, tenant=job.tenant, deadline_at=job.deadline_at, reply=reply)
+    ticket = JobTicket(
+        id=job.id,
+        tenant=job.tenant,
+        deadline_at=job.deadline_at,
+        reply=reply,
+        holds_slot=holds_slot,
+        trace=carried(),
+    )
     try:
         await client.schedule_new_orchestration(
             JOB_ORCHESTRATOR, input=ticket.model_dump(mode="json"), instance_id=job.id

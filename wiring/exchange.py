@@ -1,4 +1,4 @@
-"""Carries what workers share of their models: reports to the entity, what came of them back.
+"""Carries what workers share: reports to an entity a model and a tenant, what came of them back.
 
 One task a process, beside the calls: they never wait for it. What goes wrong is logged once, and
 the worker goes on alone, with a small part of each limit, until the next exchange succeeds.
@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,8 +19,9 @@ from typing import Any, Protocol
 import grpc
 from azure.durable_functions import DurableFunctionsClient
 from durabletask.entities import EntityInstanceId, EntityMetadata
+from pydantic import BaseModel
 
-from contracts.names import STANDING_ENTITY
+from contracts.names import QUOTA_ENTITY, STANDING_ENTITY
 from contracts.sharing import SharedModel, standing_key
 from endpoints.sharing import Due, Sharing
 
@@ -28,9 +29,9 @@ _log = logging.getLogger("sluice.wiring")
 
 TICK_SECONDS = 0.1
 EVERY_SECONDS = 1.0
-"""Between two exchanges of a model."""
+"""Between two exchanges of a model, or of a tenant."""
 MOST_REPORTS = 20
-"""That all workers together make of a model in a second: with more workers than that, each reports
+"""That all workers together make of one in a second: with more workers than that, each reports
 less often, and reads as often as before."""
 URGENT_SECONDS = 0.25
 """Between an exchange and one that cannot wait."""
@@ -59,17 +60,48 @@ class EntityClient(Protocol):
     async def close(self) -> None: ...
 
 
+class Exchanged[S: BaseModel](Protocol):
+    """One thing that workers share, at this worker: see `endpoints.sharing`."""
+
+    @property
+    def shared(self) -> type[S]:
+        """What the entity's state is."""
+
+    @property
+    def workers(self) -> int:
+        """That use it, as far as is known."""
+
+    def greet(self) -> None: ...
+
+    def look(self) -> Due: ...
+
+    def report(self) -> BaseModel: ...
+
+    def arrived(self) -> None: ...
+
+    def apply(self, shared: S, /) -> None: ...
+
+
 def standing_of(model: str) -> EntityInstanceId:
     """The entity that keeps what workers share of a model."""
     return EntityInstanceId(STANDING_ENTITY, standing_key(model))
 
 
+def quota_of(tenant: str) -> EntityInstanceId:
+    """The entity that keeps what workers share of a tenant's quotas."""
+    return EntityInstanceId(QUOTA_ENTITY, tenant)
+
+
 async def read_shared(client: EntityClient, model: str) -> SharedModel | None:
     """What workers share of a model; None when no worker has reported. Raises grpc.RpcError."""
-    entity = await client.get_entity(standing_of(model))
-    state = None if entity is None else entity.get_state()
-    # Without text while its first signal is still on the way.
+    state = await _read(client, standing_of(model))
     return SharedModel.model_validate_json(state) if state else None
+
+
+async def _read(client: EntityClient, entity: EntityInstanceId) -> str | None:
+    found = await client.get_entity(entity)
+    # Without text while its first signal is still on the way.
+    return None if found is None else found.get_state()
 
 
 def worker_name() -> str:
@@ -78,10 +110,11 @@ def worker_name() -> str:
 
 
 @dataclass(slots=True)
-class _Turn:
-    """The exchange of one model."""
+class _Turn[S: BaseModel]:
+    """The exchange of one model, or one tenant."""
 
-    sharing: Sharing
+    entity: EntityInstanceId
+    sharing: Exchanged[S]
     next_at: float = 0.0
     urgent_at: float = 0.0
     report_at: float = 0.0
@@ -105,17 +138,32 @@ class _Turn:
         self.report_at = now + max(EVERY_SECONDS, self.sharing.workers / MOST_REPORTS)
         return True
 
+    async def exchange(self, client: EntityClient, *, report: bool) -> None:
+        if report:
+            told = self.sharing.report().model_dump(mode="json")
+            await client.signal_entity(self.entity, "report", input=told)
+            self.sharing.arrived()
+            await asyncio.sleep(SETTLE_SECONDS)
+        if state := await _read(client, self.entity):
+            self.sharing.apply(self.sharing.shared.model_validate_json(state))
+
 
 class Exchange:
-    """Of all models of this process; begins when a function first brings a durable client."""
+    """Of all models and tenants of this process; begins when a function first brings a durable
+    client."""
 
     def __init__(
         self,
         models: Mapping[str, Sharing],
         open_client: Callable[[str], EntityClient] = DurableFunctionsClient,
+        *,
+        tenants: Mapping[str, Exchanged[Any]] | None = None,
     ) -> None:
         self.models = models
-        self._turns = {model: _Turn(sharing) for model, sharing in models.items()}
+        self._turns: Sequence[_Turn[Any]] = [
+            *(_Turn(standing_of(model), sharing) for model, sharing in models.items()),
+            *(_Turn(quota_of(name), sharing) for name, sharing in (tenants or {}).items()),
+        ]
         self._open_client = open_client
         self._binding: str | None = None
         self._hub: str | None = None
@@ -153,14 +201,14 @@ class Exchange:
         # It logs a line for each call that it makes.
         logging.getLogger("azure.durable_functions").setLevel(logging.WARNING)
         client = self._open_client(hub)
-        for sharing in self.models.values():
-            sharing.greet()
+        for turn in self._turns:
+            turn.sharing.greet()
         try:
             while True:
                 self._begin_due(client)
                 await asyncio.sleep(TICK_SECONDS)
         finally:
-            under_way = [turn.under_way for turn in self._turns.values() if turn.under_way]
+            under_way = [turn.under_way for turn in self._turns if turn.under_way]
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
@@ -168,23 +216,15 @@ class Exchange:
 
     def _begin_due(self, client: EntityClient) -> None:
         now = asyncio.get_running_loop().time()
-        for model, turn in self._turns.items():
+        for turn in self._turns:
             if turn.due(now):
-                exchange = self._exchange(client, model, turn.sharing, report=turn.begins(now))
+                exchange = self._exchange(client, turn, report=turn.begins(now))
                 turn.under_way = asyncio.create_task(exchange)
 
-    async def _exchange(
-        self, client: EntityClient, model: str, sharing: Sharing, *, report: bool
-    ) -> None:
+    async def _exchange(self, client: EntityClient, turn: _Turn[Any], *, report: bool) -> None:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                if report:
-                    told = sharing.report().model_dump(mode="json")
-                    await client.signal_entity(standing_of(model), "report", input=told)
-                    sharing.arrived()
-                    await asyncio.sleep(SETTLE_SECONDS)
-                if (shared := await read_shared(client, model)) is not None:
-                    sharing.apply(shared)
+                await turn.exchange(client, report=report)
         except Exception as error:  # noqa: BLE001 - whatever it is, calls go on without it
             self._failed(error)
         else:

@@ -224,3 +224,9 @@ OPENAI_NODE = NodeEnvironment(
     files=("tests/e2e/node/package.json", "tests/e2e/node/package-lock.json"),
 )
 """A client of the API, for tests. The first of those that needs it sets it up."""
+CHROMIUM = NodeEnvironment(
+    name="Chromium",
+    folder=ROOT / "tests" / "e2e" / "browser" / "node_modules",
+    files=("tests/e2e/browser/package.json", "tests/e2e/browser/package-lock.json"),
+)
+"""A browser for the tests of the console, which set it up."""

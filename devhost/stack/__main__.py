@@ -35,6 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run kept")
     parser.add_argument("--deployments", type=Path, help="instead of deployments.yaml")
+    parser.add_argument(
+        "--tenants", type=Path, help="a tenants.yaml: callers must then say who they are"
+    )
     parser.add_argument("--llm", action="store_true", help="chat with a small language model")
     parser.add_argument("--reload", action="store_true", help="start the app again on changes")
     parser.add_argument(
@@ -49,6 +52,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         port=arguments.port,
         parts=frozenset(arguments.only.split(",")),
         deployments=arguments.deployments,
+        tenants=arguments.tenants,
         llm=arguments.llm,
         reload=arguments.reload,
     )

@@ -56,6 +56,8 @@ class Options:
     parts: frozenset[str] = frozenset(PARTS)
     deployments: Path | None = None
     """Instead of the repository's deployments.yaml."""
+    tenants: Path | None = None
+    """With it the app asks callers who they are; without, its one key opens every door."""
     llm: bool = False
     reload: bool = False
 
@@ -198,6 +200,7 @@ def _add_host(plan: Plan, state: StateFolder, options: Options, hub_port: int) -
     if options.port and in_use(options.port):
         raise CannotStart(f"Port {options.port} is in use; choose another with --port.")
     port = options.port or free_port()
+    plan.environment["SLUICE_LEDGER_JOURNAL"] = str(state.data("ledger"))
     environment = {**plan.environment, "FUNCTIONS_WORKER_RUNTIME": "python"}
     environment["FUNCTIONS_HOST_KEY"] = state.api_key()
     # Azure's own setting: by default a file of a batch would be too large for the host.
@@ -205,6 +208,8 @@ def _add_host(plan: Plan, state: StateFolder, options: Options, hub_port: int) -
     environment["FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"] = limit
     if options.deployments is not None:
         environment["SLUICE_DEPLOYMENTS"] = str(options.deployments.resolve())
+    if options.tenants is not None:
+        environment["SLUICE_TENANTS"] = str(options.tenants.resolve())
     command = [sys.executable, "-m", "devhost.functions_host", "--app", str(ROOT)]
     command += ["--host", HOST, "--port", str(port), "--hub", f"{HOST}:{hub_port}"]
     command += ["--state", str(state.data("host")), *(["--reload"] if options.reload else [])]

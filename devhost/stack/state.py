@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 STACK_FILE = "stack.json"
 # All that a stack puts there; --fresh removes these and nothing else.
-_DATA = ("azurite", "hub", "service_bus", "host", "logs", STACK_FILE, "front.json")
+_DATA = ("azurite", "hub", "service_bus", "host", "ledger", "logs", STACK_FILE, "front.json")
 _KEY_FILE = "api_key"
 _LOCK_FILE = "lock"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -15,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 from yarl import URL
+
+from contracts.privacy import PersonalData
 
 
 def expected(what: str) -> PydanticCustomError:
@@ -65,6 +69,56 @@ class Auth(Settings):
         return self
 
 
+type Amount = Annotated[Decimal, Field(ge=0, max_digits=20, decimal_places=12)]
+"""Of money; exact, so that sums are."""
+
+
+class DedicatedPrice(Settings):
+    """What a deployment costs by the hour, used or not."""
+
+    per_hour: Amount | None = None
+    gpus: Annotated[int, Field(ge=1)] | None = None
+    per_gpu_hour: Amount | None = None
+    since: AwareDatetime | None = None
+    """From when on this price is paid; without, from when a worker first reads it."""
+
+    @property
+    def hourly(self) -> Decimal:
+        """Of the deployment as a whole."""
+        if self.per_hour is not None:
+            return self.per_hour
+        assert self.per_gpu_hour is not None
+        return self.per_gpu_hour * (self.gpus or 1)
+
+    @model_validator(mode="after")
+    def _one(self) -> DedicatedPrice:
+        if (self.per_hour is None) == (self.per_gpu_hour is None):
+            raise expected("exactly one of: per_hour, per_gpu_hour")
+        if self.gpus is not None and self.per_gpu_hour is None:
+            raise expected("gpus only with per_gpu_hour")
+        return self
+
+
+class Price(Settings):
+    """What calls of a deployment cost: by use, or by the hour."""
+
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "USD"
+    """ISO 4217."""
+    input_per_million_tokens: Amount | None = None
+    output_per_million_tokens: Amount | None = None
+    per_request: Amount | None = None
+    per_second: Amount | None = None
+    """Of a request, from its start to its end."""
+    dedicated: DedicatedPrice | None = None
+
+    @model_validator(mode="after")
+    def _by_use_or_by_the_hour(self) -> Price:
+        given = self.model_fields_set - {"currency"}
+        if not given or ("dedicated" in given and len(given) > 1):
+            raise expected("prices by tokens, request or second, or else dedicated")
+        return self
+
+
 _LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -102,5 +156,9 @@ class DeploymentSettings(Settings):
     """Longer chats go elsewhere; estimated at 4 characters a token."""
     json_mode: bool = True
     """Whether it takes a `response_format`."""
+    personal_data: PersonalData = PersonalData.ALLOWED
+    """Whether calls may bring it personal data, placeholders instead, or go elsewhere."""
+    price: Price | None = None
+    """For chargeback; without, calls are counted and cost nothing."""
     modalities: frozenset[Literal["text", "image", "audio", "file"]] | None = None
     """What a chat's content may hold; anything when not given."""

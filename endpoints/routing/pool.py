@@ -11,10 +11,10 @@ from typing import Protocol
 from endpoints.routing.budget import RetryBudget
 from endpoints.routing.selection import Selectable
 from endpoints.routing.standing import Refusal, Slot, Standing
-from endpoints.routing.waiting import Turn, Waiter, Waiters
+from endpoints.routing.waiting import NOBODYS, Turn, Waiter, Waiters
 
 _COULD_BE_ASKED = frozenset({Refusal.STALLED, Refusal.UNUSABLE})
-_TIME_HELPS = frozenset({Refusal.COOLING, Refusal.OPEN, Refusal.RATE})
+_TIME_HELPS = frozenset({Refusal.COOLING, Refusal.OPEN, Refusal.RATE, Refusal.RESERVED})
 
 SHORTEST_SECONDS = 0.001
 """A timer may be early by a little; it must not spin."""
@@ -35,7 +35,7 @@ class Visit[D: Member]:
     """Those that may be asked, first choice first. Each is asked once at most."""
     tokens: int = 0
     batch: bool = False
-    turn: Turn = ("", "")
+    turn: Turn = NOBODYS
     patient_until: float = 0.0
     asked: bool = False
     retry_at: float | None = None
@@ -153,7 +153,7 @@ class Pool[D: Member]:
         worth = False
         for deployment, refusal in zip(visit.wanted, refusals, strict=True):
             if refusal in _TIME_HELPS:
-                ready_at = deployment.standing.admits_from(now, visit.tokens)
+                ready_at = deployment.standing.admits_from(now, visit.tokens, batch=visit.batch)
                 if ready_at <= visit.patient_until:
                     self._hand_on_at(ready_at, deployment, now)
                     worth = True
@@ -204,7 +204,8 @@ class Pool[D: Member]:
         refusal = standing.refusal(now, waiter.tokens, batch=waiter.batch)
         if refusal is not None:
             if refusal in _TIME_HELPS:  # nobody's end of a call will bring them here again
-                self._hand_on_at(standing.admits_from(now, waiter.tokens), deployment, now)
+                ready_at = standing.admits_from(now, waiter.tokens, batch=waiter.batch)
+                self._hand_on_at(ready_at, deployment, now)
             return False
         slot = standing.begin(now, waiter.tokens, batch=waiter.batch)
         waiter.granted.set_result(Taken(deployment, slot))

@@ -24,6 +24,9 @@ STALLED_AFTER_SECONDS = 2.0
 TRIAL_TIMES = 4.0
 """Times the slowest recent call: how long a trial call may take."""
 
+RESERVE_LOOK_SECONDS = 1.0
+"""How often a batch call that waits looks whether real time still needs what is kept for it."""
+
 FAILURES = frozenset({"failed", "unknown", "not_connected"})
 """Outcomes that are held against the deployment. A caller's own 4xx never is."""
 
@@ -39,6 +42,8 @@ class Refusal(Enum):
     """Its requests or tokens of this minute are used up."""
     FULL = "full"
     """As many calls are under way as it takes: one, when that one is its trial."""
+    RESERVED = "reserved"
+    """What is free is kept for real time, and the call is a batch's."""
     UNUSABLE = "unusable"
     """As configured it cannot be used. It could be asked all the same."""
     STALLED = "stalled"
@@ -98,8 +103,8 @@ class Standing:
             return Refusal.FULL if self.breaker.on_trial else Refusal.OPEN
         if not self._rates_admit(now, tokens):
             return Refusal.RATE
-        if not self._has_room(now, batch=batch):
-            return Refusal.FULL
+        if (taken := self._slots_taken(now, batch=batch)) is not None:
+            return taken
         if self.unusable(now):
             return Refusal.UNUSABLE
         return Refusal.STALLED if self._stalled(now) else None
@@ -113,8 +118,10 @@ class Standing:
             times.append(self.tokens.admits_from(tokens, now))
         if self.breaker.on_trial:
             times.append(now + self.trial_seconds())
-        elif not self._has_room(now, batch=batch) or self._stalled(now):
+        elif not self.calls_at_once.admits() or self._stalled(now):
             times.append(now + max(self.statistics.typical, 0.1))
+        elif batch and self._reserved(now):
+            times.append(now + RESERVE_LOOK_SECONDS)
         return max(times)
 
     def begin(self, now: float, tokens: int = 0, *, batch: bool = False) -> Slot:
@@ -233,11 +240,14 @@ class Standing:
         self._unusable_until = now + UNUSABLE_SECONDS
         return news
 
-    def _has_room(self, now: float, *, batch: bool) -> bool:
+    def _slots_taken(self, now: float, *, batch: bool) -> Refusal | None:
+        if not self.calls_at_once.admits():
+            return Refusal.FULL
+        return Refusal.RESERVED if batch and self._reserved(now) else None
+
+    def _reserved(self, now: float) -> bool:
         calls = self.calls_at_once
-        if not batch:
-            return calls.admits()
-        return calls.in_flight < calls.limit - self.reserve.unused(calls.limit, now)
+        return calls.in_flight >= calls.limit - self.reserve.unused(calls.limit, now)
 
     def _leaves(self, slot: Slot, now: float) -> None:
         if not slot.batch:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 BATCH_EVERY = 8
 """While both wait, one slot of so many goes to batch."""
 
-type Turn = tuple[str, str]
-"""Whose turn a batch call takes: a tenant's, and among that tenant's that of one batch or job."""
+MOST_REMEMBERED = 1000
+"""Tenants that have had slots and do not wait now."""
+
+
+class Turn(NamedTuple):
+    """Whose turn a batch call takes: a tenant's, and among that tenant's that of one batch or
+    job."""
+
+    tenant: str
+    batch: str
+    weight: float = 1.0
+    """Of the tenant: with twice the weight of another it has two turns to the other's one."""
+
+
+NOBODYS = Turn("", "")
 
 
 class Waiter[D, T]:
@@ -27,7 +41,7 @@ class Waiter[D, T]:
         tokens: int,
         *,
         batch: bool,
-        turn: Turn = ("", ""),
+        turn: Turn = NOBODYS,
         again: bool = False,
     ) -> None:
         self.wanted = wanted
@@ -94,24 +108,38 @@ class Waiters[D, T]:
 
 
 class InTurn[D, T]:
-    """Tenants take turns, and in a tenant's turn its batches do; of one batch, first come first."""
+    """Tenants take turns by their weights, and in a tenant's turn its batches do; of one batch,
+    first come first.
+
+    Each tenant has a place on a line, and the one that is furthest behind goes next. A slot moves
+    it on by 1/weight; who comes begins where the others are, or where it was if that is further
+    on: so nothing is saved up by staying away, and nothing gained by coming back at once
+    (start-time fair queueing: P. Goyal et al., SIGCOMM 1996).
+    """
 
     def __init__(self) -> None:
         self._tenants: OrderedDict[str, OrderedDict[str, deque[Waiter[D, T]]]] = OrderedDict()
-        """Next to be served first. None is empty."""
+        """Of two in the same place the first is served first. None is empty."""
+        self._places: dict[str, float] = {}
+        """Of those that wait, and of those that were served lately."""
+        self._reached = 0.0
+        """The place of the last that was served, before it was."""
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, waiter: Waiter[D, T]) -> None:
-        tenant, batch = waiter.turn
-        batches = self._tenants.setdefault(tenant, OrderedDict())
+        tenant, batch, _ = waiter.turn
+        if tenant not in self._tenants:
+            self._tenants[tenant] = OrderedDict()
+            self._places[tenant] = max(self._places.get(tenant, 0.0), self._reached)
+        batches = self._tenants[tenant]
         _line_up(batches.setdefault(batch, deque()), waiter)
         self._count += 1
 
     def remove(self, waiter: Waiter[D, T]) -> None:
-        tenant, batch = waiter.turn
+        tenant, batch, _ = waiter.turn
         batches = self._tenants[tenant]
         batches[batch].remove(waiter)
         self._count -= 1
@@ -121,20 +149,38 @@ class InTurn[D, T]:
             del self._tenants[tenant]
 
     def had(self, turn: Turn) -> None:
-        """It was served: all others go before it."""
-        tenant, batch = turn
+        """It was served, and may have left."""
+        tenant, batch, weight = turn
+        place = self._places[tenant]
+        self._reached = max(self._reached, place)
+        self._places[tenant] = place + 1 / weight
         if (batches := self._tenants.get(tenant)) is not None:
             self._tenants.move_to_end(tenant)
             if batch in batches:
                 batches.move_to_end(batch)
+        if len(self._places) > len(self._tenants) + MOST_REMEMBERED:
+            self._forget()
 
     def first(self, deployment: D) -> Waiter[D, T] | None:
         """The next of those who want the deployment."""
-        for batches in self._tenants.values():
-            for waiting in batches.values():
+        for tenant in self._in_order():
+            for waiting in self._tenants[tenant].values():
                 if (waiter := _first(waiting, deployment)) is not None:
                     return waiter
         return None
+
+    def _in_order(self) -> Iterable[str]:
+        if len(self._tenants) == 1:
+            return self._tenants
+        return sorted(self._tenants, key=self._places.__getitem__)
+
+    def _forget(self) -> None:
+        """Where those are that the others have reached: they would begin where the others are."""
+        self._places = {
+            tenant: place
+            for tenant, place in self._places.items()
+            if tenant in self._tenants or place > self._reached
+        }
 
 
 def _line_up[D, T](queue: deque[Waiter[D, T]], waiter: Waiter[D, T]) -> None:

@@ -58,15 +58,21 @@ JOB = {"flow": "ask", "input": {"text": TEXT}}
 
 
 @asynccontextmanager
-async def running_app(model_url: str) -> AsyncIterator[Stack]:
-    """A fresh stack whose only model is the one at this URL (an OpenAI base URL)."""
+async def running_app(model_url: str, tenants: str | None = None) -> AsyncIterator[Stack]:
+    """A fresh stack whose only model is the one at this URL (an OpenAI base URL).
+
+    `tenants`: the text of its tenants.yaml."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "flows" / "ask").mkdir(parents=True)
         (folder / "flows" / "ask" / "flow.yaml").write_text(FLOW)
         deployments = folder / "deployments.yaml"
         deployments.write_text(DEPLOYMENTS.format(url=model_url))
-        options = Options(parts=PARTS, deployments=deployments)
+        known = None
+        if tenants is not None:
+            known = folder / "tenants.yaml"
+            known.write_text(tenants)
+        options = Options(parts=PARTS, deployments=deployments, tenants=known)
         with patch.dict(os.environ, {"SLUICE_FLOWS": str(folder / "flows")}):
             async with stack(options) as running:
                 yield running

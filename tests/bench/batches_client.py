@@ -62,8 +62,10 @@ class BatchClient:
             assert response.status == 200, await response.text()
             return str((await response.json())["id"])
 
-    async def state(self, batch_id: str) -> dict[str, object]:
-        async with self.api.get(f"/v1/batches/{batch_id}") as response:
+    async def state(self, batch_id: str, wait: int = 0) -> dict[str, object]:
+        """Once it has ended, or after so many seconds."""
+        headers = {"Prefer": f"wait={wait}"}
+        async with self.api.get(f"/v1/batches/{batch_id}", headers=headers) as response:
             assert response.status == 200, await response.text()
             return dict(await response.json())
 
@@ -72,15 +74,19 @@ class BatchClient:
             assert response.status == 200, await response.text()
 
     async def _ended(self, batch_id: str) -> tuple[dict[str, object], float]:
-        peak, wait = 0.0, LOOK_AGAIN_SECONDS
-        host = psutil.Process(self.running.pids["host"])
-        while True:
+        """The batch once it has ended, and the host's memory at its highest, in MB."""
+        waiting = asyncio.create_task(self._wait(batch_id))
+        host, peak = psutil.Process(self.running.pids["host"]), 0.0
+        while not waiting.done():
             peak = max(peak, host.memory_info().rss / 2**20)
-            batch = await self.state(batch_id)
+            await asyncio.wait({waiting}, timeout=LOOK_AGAIN_SECONDS)
+        return await waiting, peak
+
+    async def _wait(self, batch_id: str) -> dict[str, object]:
+        while True:
+            batch = await self.state(batch_id, wait=60)
             if batch["status"] in ENDED:
-                return batch, peak
-            await asyncio.sleep(wait)
-            wait = min(wait * 1.2, 0.5)  # a long batch is not to be slowed by looks
+                return batch
 
     async def _output(self, batch: dict[str, object]) -> AsyncIterator[bytes]:
         path = f"/v1/files/{batch['output_file_id']}/content"

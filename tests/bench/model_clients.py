@@ -45,7 +45,7 @@ async def bare_aiohttp(url: str, headers: dict[str, str] | None = None) -> Async
             async with session.post(
                 f"{url}/chat/completions", data=_body(), headers=JSON | sent
             ) as response:
-                _check(json.loads(await response.read()))
+                check(json.loads(await response.read()))
 
         yield call
 
@@ -60,7 +60,7 @@ async def bare_httpx(url: str) -> AsyncIterator[Call]:
             response = await client.post(
                 f"{url}/chat/completions", content=_body(), headers=headers
             )
-            _check(json.loads(response.content))
+            check(json.loads(response.content))
 
         yield call
 
@@ -74,7 +74,7 @@ async def our_endpoints(url: str) -> AsyncIterator[Call]:
 
         async def call() -> None:
             nonlocal made
-            _check((await models.invoke(request, _scope())).body)
+            check((await models.invoke(request, scope())).body)
             made += 1
 
         yield call
@@ -87,7 +87,7 @@ async def semantic_kernel(url: str) -> AsyncIterator[Call]:
     async with _router(url) as (models, _):
 
         async def invoke(call: ModelCall) -> ModelAnswer:
-            return await models.invoke(call, _scope())
+            return await models.invoke(call, scope())
 
         with tempfile.TemporaryDirectory() as name:
             (Path(name) / FILE).write_text(PROMPT)
@@ -132,7 +132,7 @@ async def _router(url: str) -> AsyncIterator[tuple[Endpoints, list[int]]]:
         await models.aclose()
 
 
-def _scope() -> CallScope:
+def scope() -> CallScope:
     return CallScope("job", "tenant", patience=PATIENCE_SECONDS)
 
 
@@ -140,6 +140,6 @@ def _body() -> bytes:
     return json.dumps({**PAYLOAD, "model": MODEL}).encode()
 
 
-def _check(answer: object) -> None:
+def check(answer: object) -> None:
     assert isinstance(answer, dict)
     assert answer["usage"]["completion_tokens"] == ANSWER_TOKENS, answer

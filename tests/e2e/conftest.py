@@ -26,7 +26,7 @@ WORDS = 6
 """Of every chat answer of a simulated deployment."""
 BEHAVIOURS = {
     "good": Behaviour(completion_tokens=WORDS),
-    "full": Behaviour(capacity=0, retry_after=RetryAfter(seconds=60)),
+    "full": Behaviour(capacity=0, retry_after=RetryAfter(seconds=600)),
     "relieved": Behaviour(completion_tokens=WORDS),
     "rejecting": Behaviour(failures=(Status(400),)),
     "steered": Behaviour(),

@@ -31,7 +31,7 @@ _DEPLOYMENTS = """
 models:
   chat:
     deployments:
-      - {{name: chat-1, protocol: openai, url: "{url}/v1", model: simulated}}
+      - {{name: chat-1, protocol: openai, url: "{url}/v1", model: simulated, probe_seconds: 2}}
   embed:
     deployments:
       - {{name: embed-1, protocol: openai, url: "{url}/v1", model: simulated}}
@@ -69,7 +69,7 @@ class Batches:
     async def get(self, batch_id: str) -> Object:
         return await self.call("GET", f"/v1/batches/{batch_id}")
 
-    async def until(self, batch_id: str, condition: Any, within: float = 120.0) -> Object:
+    async def until(self, batch_id: str, condition: Any, within: float = 300.0) -> Object:
         """The batch, once it is as the condition says."""
         limit = time.monotonic() + within
         while time.monotonic() < limit:
@@ -78,7 +78,7 @@ class Batches:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
         raise AssertionError(f"it is still {batch}")
 
-    async def ended(self, batch_id: str, within: float = 120.0) -> Object:
+    async def ended(self, batch_id: str, within: float = 300.0) -> Object:
         return await self.until(batch_id, lambda batch: batch["status"] in ENDED, within)
 
     async def cancel(self, batch_id: str) -> Object:
@@ -143,7 +143,7 @@ async def model_of_batches(folder: Path) -> AsyncIterator[Simulated]:
 
 
 @asynccontextmanager
-async def batches_of(stack: Stack, timeout_seconds: float = 120) -> AsyncIterator[Batches]:
+async def batches_of(stack: Stack, timeout_seconds: float = 300) -> AsyncIterator[Batches]:
     """A client with the stack's key."""
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     headers = {"x-functions-key": stack.api_key}

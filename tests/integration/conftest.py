@@ -13,6 +13,7 @@ from devhost.stack.running import stack as running_stack
 from flows.registry import Flows
 from tests.integration.batch_endpoint import ScriptedBatch, scripted_batch
 from tests.integration.scripted_endpoint import DEPLOYMENT, ScriptedEndpoint, scripted_endpoint
+from tests.integration.tenants_lab import TenantsLab, tenants_lab
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +59,13 @@ def link_flows(folder: Path) -> Path:
             (folder / flow.name).symlink_to(flow)
     assert not Flows.load(folder).broken
     return folder
+
+
+@pytest.fixture(scope="session")
+async def tenants(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TenantsLab]:
+    """A stack that knows tenants: one for all tests that change nothing of it."""
+    async with tenants_lab(tmp_path_factory.mktemp("tenants")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import asyncio
 import time
 
 ENDED = {"succeeded", "failed", "cancelled", "expired"}
+ACCEPTED = {200, 202}
+"""200 when it has ended by the time it is answered for: on a busy machine any job may."""
 
 
 async def submit(api, flow="embed", input=None, headers=None, **fields):
@@ -20,7 +22,7 @@ async def look(api, job_id: str) -> dict:
         return await response.json()
 
 
-async def until(api, job_id: str, statuses: set[str], within: float = 60.0) -> dict:
+async def until(api, job_id: str, statuses: set[str], within: float = 180.0) -> dict:
     limit = time.monotonic() + within
     while time.monotonic() < limit:
         record = await look(api, job_id)
@@ -30,5 +32,5 @@ async def until(api, job_id: str, statuses: set[str], within: float = 60.0) -> d
     raise AssertionError(f"job {job_id} is not in {statuses}: {record}")
 
 
-async def ended(api, job_id: str, within: float = 60.0) -> dict:
+async def ended(api, job_id: str, within: float = 180.0) -> dict:
     return await until(api, job_id, ENDED, within)

@@ -12,6 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from devhost.stack.plan import Options
+from devhost.stack.running import stack as running_stack
 from tests.integration.functions_host_harness import KEY, ROOT, Child, functions_host
 from tests.integration.task_hub_harness import HubProcess
 
@@ -40,7 +42,7 @@ class Worker:
         """Seconds until the deployment's status is so here."""
         began = time.monotonic()
         while not wanted.items() <= (status := await self.status(deployment)).items():
-            assert time.monotonic() - began < 30, status
+            assert time.monotonic() - began < 60, status
             await asyncio.sleep(0.02)
         return time.monotonic() - began
 
@@ -58,8 +60,15 @@ async def two_workers(folder: Path, deployments: str) -> AsyncIterator[list[Work
     settings = {
         "SLUICE_DEPLOYMENTS": str(folder / "deployments.yaml"),
         "SLUICE_FLOWS": str(folder / "flows"),
-        "AzureWebJobsStorage": "UseDevelopmentStorage=true",  # never reached
     }
+    async with running_stack(Options(parts=frozenset({"azurite"}))) as stack:
+        settings["AzureWebJobsStorage"] = stack.blob  # for the audit log
+        async with _two_workers(folder, settings) as workers:
+            yield workers
+
+
+@asynccontextmanager
+async def _two_workers(folder: Path, settings: dict[str, str]) -> AsyncIterator[list[Worker]]:
     with ExitStack() as running:
         hub = running.enter_context(HubProcess(folder / "hub"))
         hosts = [

@@ -17,6 +17,7 @@ from contracts.names import DEFAULT_BATCH_INPUTS, REJECTED_QUEUE
 from tests.integration.batches_lab import PARTS, Lab, chat_lines, ids
 from tests.integration.batches_lab import lab as running_lab
 from tests.integration.queues_client import Producer, producer
+from tests.integration.service_bus_harness import take_async
 from tests.unit.lines_fakes import job_line, jsonl
 
 # The SDK leaves its sockets' writers to the garbage collector.
@@ -114,8 +115,8 @@ async def test_no_other_blob_is_taken(queue: Producer, inputs, url):
     reply = await queue.reply(sent)
     assert (reply["object"], reply["status"]) == ("batch", "rejected")
     assert reply["error"]["code"] in ("invalid_request", "not_found")
-    async with queue.client.get_queue_receiver(REJECTED_QUEUE, max_wait_time=10) as receiver:
-        [kept] = await receiver.receive_messages(max_wait_time=10)
+    async with queue.client.get_queue_receiver(REJECTED_QUEUE) as receiver:
+        [kept] = await take_async(receiver, 1)
         await receiver.complete_message(kept)
     assert json.loads(b"".join(kept.body)) == {"batch": {"input_blob": url}}
 
@@ -136,7 +137,7 @@ async def test_each_version_of_a_blob_is_one_batch(it: Lab, queue: Producer, inp
     name = await put(inputs, chat_lines(3), ".jsonl")
     first = await queue.reply(name)
     await inputs.upload_blob(name, chat_lines(4), overwrite=True)
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 180
     while len(queue.replies[name]) < 2 and time.monotonic() < limit:
         await asyncio.sleep(0.1)
     await asyncio.sleep(2.5)

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 
-from tests.integration.jobs_client import ended, submit
+from tests.integration.jobs_client import ACCEPTED, ended, submit
 
 
 async def test_a_job_is_accepted_at_once_and_ends_with_its_result(api):
     status, headers, accepted = await submit(api, metadata={"order": "17"})
 
-    assert status == 202
+    # On a busy machine it may have ended before it is answered for.
+    assert (status, headers.get("Retry-After")) in {(202, "1"), (200, None)}
     assert headers["Location"] == f"/v1/jobs/{accepted['id']}"
-    assert headers["Retry-After"] == "1"
     record = await ended(api, accepted["id"])
     assert record["status"] == "succeeded"
     assert len(record["result"]["embeddings"][0]) == 384
@@ -31,15 +31,15 @@ async def test_a_job_is_accepted_at_once_and_ends_with_its_result(api):
 
 
 async def test_prefer_wait_answers_with_the_result(api):
-    status, headers, record = await submit(api, headers={"Prefer": "wait=30"})
+    status, headers, record = await submit(api, headers={"Prefer": "wait=100"})
     assert status == 200
-    assert headers["Preference-Applied"] == "wait=30"
+    assert headers["Preference-Applied"] == "wait=100"
     assert record["status"] == "succeeded"
     assert record["result"]
 
 
 async def test_the_result_alone(api):
-    _, _, record = await submit(api, headers={"Prefer": "wait=30"})
+    _, _, record = await submit(api, headers={"Prefer": "wait=100"})
     async with api.get(record["result_url"]) as response:
         assert response.status == 200
         assert await response.json() == record["result"]
@@ -70,7 +70,7 @@ async def test_the_result_alone(api):
     ],
 )
 async def test_each_shipped_flow(api, flow, input, holds):
-    status, _, record = await submit(api, flow, input, headers={"Prefer": "wait=60"})
+    status, _, record = await submit(api, flow, input, headers={"Prefer": "wait=100"})
     assert status == 200, record
     assert record["status"] == "succeeded", record
     assert holds(record["result"]), record["result"]
@@ -166,22 +166,25 @@ async def test_a_key_is_needed_for_jobs_and_not_for_health(stack):
 
 async def test_a_job_past_its_deadline_expires(api):
     status, _, record = await submit(api, "slow", {"seconds": 60}, deadline="PT0.5S")
-    assert status == 202
+    assert status in ACCEPTED
     record = await ended(api, record["id"])
     assert record["status"] == "expired"
     assert record["error"]["code"] == "deadline_exceeded"
 
 
 async def test_a_running_job_can_be_cancelled_and_cancelled_again(api):
-    _, _, record = await submit(api, "slow", {"seconds": 60})
-    for _ in range(2):
-        async with api.delete(f"/v1/jobs/{record['id']}") as response:
-            assert response.status == 200
-            assert (await response.json())["status"] == "cancelled"
+    status, headers, record = await submit(api, "slow", {"seconds": 600})
+    assert (status, headers["Retry-After"]) == (202, "1")
+    async with api.delete(f"/v1/jobs/{record['id']}") as response:
+        assert response.status in ACCEPTED
+    assert (await ended(api, record["id"]))["status"] == "cancelled"
+    async with api.delete(f"/v1/jobs/{record['id']}") as response:
+        assert response.status == 200
+        assert (await response.json())["status"] == "cancelled"
 
 
 async def test_an_ended_job_cannot_be_cancelled(api):
-    _, _, done = await submit(api, headers={"Prefer": "wait=60"})
+    _, _, done = await submit(api, headers={"Prefer": "wait=100"})
     async with api.delete(f"/v1/jobs/{done['id']}") as response:
         assert response.status == 409
         assert "succeeded" in (await response.json())["detail"]
@@ -203,4 +206,4 @@ async def test_flows_are_listed_with_their_schema(api):
 async def test_created_at_is_now(api):
     _, _, record = await submit(api)
     age = datetime.now(UTC) - datetime.fromisoformat(record["created_at"])
-    assert abs(age.total_seconds()) < 60
+    assert abs(age.total_seconds()) < 120

@@ -19,7 +19,7 @@ from devhost.inference.simulated import Behaviour, Constant, Simulated, Status, 
 from devhost.stack.plan import Options
 from devhost.stack.running import Stack, stack
 from tests.integration.functions_host_harness import ROOT, functions_host
-from tests.integration.jobs_client import submit
+from tests.integration.jobs_client import ACCEPTED, submit
 
 MODELS = """
 models:
@@ -33,6 +33,7 @@ models:
       - {{name: shadow, protocol: openai, url: "{shadow}", model: x, weight: 0}}
 """
 NAMES = ("limited", "live", "shadow")
+USAGE = "sluice.usage: "
 QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "a confidential prompt"}]}
 
 
@@ -44,9 +45,9 @@ class App:
     sessions: list[aiohttp.ClientSession]
 
     def usage(self, host: int) -> list[dict]:
-        """What a host's log tells of usage."""
-        lines = self.logs[host].read_text().splitlines()
-        told = [json.loads(line.split("sluice.usage: ")[1]) for line in lines if "usage: " in line]
+        """What a host's log tells of usage, in lines that are written to their end."""
+        lines = self.logs[host].read_text().rpartition("\n")[0].splitlines()
+        told = [json.loads(line.split(USAGE)[1]) for line in lines if USAGE in line]
         return [record for records in told for record in records]
 
 
@@ -85,7 +86,7 @@ def second_host(folder: Path, one: Stack, deployments: Path):
 
 async def have_met(app: App) -> None:
     """Until each worker has its half."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     shares: list[int] = []
     while shares != [20, 20]:
         assert time.monotonic() < until, shares
@@ -100,14 +101,15 @@ async def test_a_limit_holds_for_jobs_that_both_workers_run(app, models):
     await have_met(app)
     models["limited"].set(Behaviour(latency=Constant(ms=20)))
     jobs = [submit(app.sessions[number % 2], "embed") for number in range(120)]
-    assert {status for status, _, _ in await asyncio.gather(*jobs)} == {202}
-    until = time.monotonic() + 60
+    assert {status for status, _, _ in await asyncio.gather(*jobs)} <= ACCEPTED
+    until = time.monotonic() + 180
     while models["limited"].counts.arrived < 30:
         assert time.monotonic() < until, models["limited"].counts
         await asyncio.sleep(0.2)
     await asyncio.sleep(3)
+    arrived = models["limited"].counts.arrived  # a few more may follow, as time goes on
     began: list[datetime] = []
-    while len(began) != models["limited"].counts.arrived:  # a log is written once a second
+    while len(began) < arrived:  # a log is written once a second
         assert time.monotonic() < until, (len(began), models["limited"].counts)
         await asyncio.sleep(0.2)
         ran = [[each for each in app.usage(host) if each["model"] == "embed"] for host in range(2)]
@@ -123,28 +125,26 @@ async def test_mirrored_calls_are_compared_and_the_log_tells_of_each_call(app, m
     for _ in range(40):
         async with session.post("/v1/chat/completions", json=QUESTION) as response:
             assert response.status == 200, await response.text()
-    until = time.monotonic() + 20
-    while True:
+    until = time.monotonic() + 90
+    lines: list[dict[str, Any]] = []
+    while True:  # until all is told of the same calls; the log is written once a second
         async with app.sessions[1].get("/v1/comparisons?model=chat&limit=500") as response:
             assert response.status == 200
             listed = await response.json()
-        if listed["summary"]["count"] == models["shadow"].counts.arrived:
+        lines = [each for each in app.usage(0) if each["model"] == "chat"]
+        count, mirrored = listed["summary"]["count"], models["shadow"].counts.arrived
+        if 5 < count == mirrored and len(lines) >= 40 + count:
             break
-        assert time.monotonic() < until, listed["summary"]
+        assert time.monotonic() < until, (listed["summary"], mirrored, len(lines))
         await asyncio.sleep(0.2)
     summary, found = listed["summary"], listed["data"]
-    assert summary["count"] == len(found) > 5
+    assert summary["count"] == len(found)
     failed = sum(each["shadow"]["outcome"] != "answered" for each in found)
     assert summary["shadow_failures"] == pytest.approx(failed / len(found))
     assert summary["token_ratio"] == pytest.approx(1.0)
     times = [each["at"] for each in found]
     assert times == sorted(times, reverse=True)
 
-    lines: list[dict[str, Any]] = []
-    while len(lines) < 40 + len(found):
-        assert time.monotonic() < until + 20, len(lines)
-        await asyncio.sleep(0.2)
-        lines = [each for each in app.usage(0) if each["model"] == "chat"]
     assert len([each for each in lines if not each["mirrored"]]) == 40
     assert len([each for each in lines if each["mirrored"]]) == len(found)
     assert all("confidential" not in log.read_text() for log in app.logs)
@@ -153,7 +153,7 @@ async def test_mirrored_calls_are_compared_and_the_log_tells_of_each_call(app, m
 async def test_a_worker_that_answers_real_time_calls_is_seen_by_the_other(app):
     async with app.sessions[0].post("/v1/chat/completions", json=QUESTION) as response:
         assert response.status == 200
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while True:
         async with app.sessions[1].get("/v1/deployments/live") as response:
             detail = await response.json()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import SimpleNamespace, coroutine
+from types import coroutine
 from typing import Any, cast
 
 import grpc
@@ -19,13 +19,16 @@ from contracts.errors import (
     InvalidRequest,
     NotFound,
 )
-from contracts.flows import FlowRun
+from contracts.flows import FlowInfo, FlowRun
+from stores.audit import AuditLog
 from stores.batches import BatchStore
 from stores.blobs import Described, Page, Taken
 from stores.files import FileStore
 from stores.input_blobs import InputBlobs
 from stores.jobs import JobStore
+from stores.keys import KeyStore
 from stores.queues import OutgoingMessage
+from stores.refusals import Refusals
 from wiring import Limits, Parts
 
 
@@ -80,12 +83,17 @@ class MemoryContainer:
         self._set(name, data, metadata)
 
     async def put_new(
-        self, name: str, data: bytes, *, content_type: str = "application/json"
+        self,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str = "application/json",
+        metadata: dict[str, str] | None = None,
     ) -> bool:
         await self._begin("put_new")
         if name in self.blobs:
             return False
-        self._set(name, data)
+        self._set(name, data, metadata)
         return True
 
     async def get(self, name: str) -> bytes | None:
@@ -142,6 +150,13 @@ class MemoryContainer:
         self._set(name, self.blobs[name], metadata)
         return self._etag(name)
 
+    async def put_as(self, name: str, data: bytes, etag: str) -> bool:
+        await self._begin("put_as")
+        if name not in self.blobs or etag != self._etag(name):
+            return False
+        self._set(name, data)
+        return True
+
     async def look(self, name: str) -> Described | None:
         await self._begin("look")
         return self._described(name, name) if name in self.blobs else None
@@ -155,16 +170,26 @@ class MemoryContainer:
     def _described(self, name: str, shown: str) -> Described:
         return Described(shown, len(self.blobs[name]), self._etag(name), self.metadata[name])
 
+    async def folders(self) -> set[str]:
+        await self._begin("folders")
+        return {name.partition("/")[0] for name in self.blobs if "/" in name}
+
     async def delete(self, name: str) -> None:
         await self._begin("delete")
         self.blobs.pop(name, None)
 
+    async def delete_as(self, name: str, etag: str) -> bool:
+        await self._begin("delete_as")
+        if name not in self.blobs or etag != self._etag(name):
+            return False
+        del self.blobs[name]
+        return True
+
     async def page(self, prefix: str, *, token: str | None, most: int) -> Page:
         await self._begin("page")
         names = sorted(n.removeprefix(prefix) for n in self.blobs if n.startswith(prefix))
-        start = int(token or 0)
-        more = start + most < len(names)
-        return Page(names[start : start + most], str(start + most) if more else None)
+        names = [name for name in names if name > (token or "")]
+        return Page(names[:most], names[most - 1] if len(names) > most else None)
 
 
 type RunFlow = Callable[[dict[str, Any], FlowRun], Awaitable[Any]]
@@ -175,7 +200,15 @@ class FakeFlows:
     """One flow, whatever its name; it is listed as `f`."""
 
     run_flow: RunFlow
-    infos: list[SimpleNamespace] = field(default_factory=lambda: [SimpleNamespace(name="f")])
+    infos: list[FlowInfo] = field(
+        default_factory=lambda: [
+            FlowInfo(name="f", kind="direct", description="", input_schema={}, models=["chat"])
+        ]
+    )
+
+    @property
+    def info(self) -> FlowInfo:
+        return self.infos[0]
 
     def get(self, name: str) -> FakeFlows:
         return self
@@ -258,9 +291,11 @@ def fake_parts(
     queues: FakeQueues | None = None,
     files: MemoryContainer | None = None,
     inputs: MemoryContainer | None = None,
+    audited: MemoryContainer | None = None,
 ) -> Parts:
     """`container` has the jobs, and also files and batches unless those have one of their own."""
     files = files or container
+    audit = AuditLog(cast(Any, audited or MemoryContainer()))
     return Parts(
         endpoints=cast(Any, endpoints),
         flows=cast(Any, FakeFlows(run_flow)),
@@ -269,6 +304,9 @@ def fake_parts(
         files=FileStore(cast(Any, files)),
         batch_store=BatchStore(cast(Any, files)),
         batch_inputs=InputBlobs(cast(Any, inputs or MemoryContainer())),
+        keys=KeyStore(cast(Any, MemoryContainer())),
+        audit=audit,
+        refusals=Refusals(audit, "worker"),
         queues=cast(Any, queues),
         reply_queues=("inference-results", "*-replies"),
     )

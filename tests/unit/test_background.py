@@ -14,6 +14,7 @@ from contracts.errors import DependencyUnavailable, InvalidRequest, OutcomeUnkno
 from contracts.jobs import JobOutcome, JobRequest, JobTicket
 from contracts.openai import ChatCompletionRequest
 from contracts.states import JobStatus
+from policies.identity.identities import PLATFORM_KEY
 from tests.unit.fakes import FakeDurableClient, FakeEndpoints, MemoryContainer, fake_parts
 from tests.unit.http_fakes import asked as requested
 from triggers.http import Request
@@ -44,7 +45,9 @@ def ask(headers: dict[str, str] | None = None, *, down: bool = False, **fields: 
     body = ChatCompletionRequest(model="m", messages=[{"role": "user"}], **fields)
     parts = fake_parts(MemoryContainer(down=down), no_flow, FakeEndpoints(no_model))
     cast(Any, parts.endpoints).models = ("m",)
-    return Asked(Request(requested("POST", headers=headers)), parts, "{}", Task.CHAT, body)
+    req = Request(requested("POST", headers=headers))
+    req.identity = PLATFORM_KEY
+    return Asked(req, parts, "{}", Task.CHAT, body)
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,19 @@ async def test_a_batch_that_has_ended_is_shown_as_it_ended(it):
     assert await it.call(door.get_batch, batch_id) == (200, ended.model_dump(mode="json"))
 
 
+async def test_who_prefers_to_wait_is_answered_when_it_has_ended(it):
+    batch_id, waited = await it.created(), []
+
+    async def wait(instance: str, *, timeout: int) -> None:
+        waited.append((instance, timeout))
+        await it.end(instance, "completed")
+
+    it.client.wait_for_orchestration_completion = wait
+    _, batch = await it.call(door.get_batch, batch_id, headers={"Prefer": "wait=7"})
+    assert batch["status"] == "completed"
+    assert waited == [(batch_id, 7)]
+
+
 @pytest.mark.parametrize("status", [OrchestrationStatus.FAILED, OrchestrationStatus.TERMINATED])
 async def test_a_batch_whose_orchestration_failed_has_failed(it, status):
     batch_id = await it.created()

@@ -27,7 +27,7 @@ from devhost.setup.environments import (
 )
 
 ROOT = Path(__file__).parents[2]
-PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(; .+)?$")
+PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([^\s;]+)(; .+)?$")
 
 
 @pytest.fixture

@@ -2,21 +2,26 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
+import wiring
 from contracts.errors import (
     DependencyUnavailable,
     InvalidRequest,
     NotFound,
     PayloadTooLarge,
     SluiceError,
+    Unauthenticated,
 )
+from contracts.identity import Identity, Role
 from tests.unit.http_fakes import asked
 from triggers.door import door, parse_json, query_int, read_json
 from triggers.http import CallerLeft, Request
+from triggers.openai.errors import openai_door
 
 
 class Body(BaseModel):
@@ -31,7 +36,7 @@ def request(body: bytes = b"", **query: str) -> Request:
 
 
 async def answered(error: Exception) -> Response:
-    @door
+    @door(None)
     async def handler(req: Request) -> Response:
         raise error
 
@@ -71,6 +76,59 @@ async def test_an_unexpected_error_keeps_its_message_out_of_answer_and_log(caplo
     assert "ValueError" in record.getMessage()
     assert "test_door.py" in record.getMessage()
     assert "secret" not in caplog.text
+
+
+async def of_reader(door_kind, monkeypatch, identities, refused=None) -> Response:
+    """The answer of a door that takes `read`; error codes of who is refused go to `refused`."""
+    refusals = SimpleNamespace(count=[].append if refused is None else refused.append)
+    parts = SimpleNamespace(identities=identities, refusals=refusals)
+    monkeypatch.setattr(wiring, "parts", lambda: parts)
+
+    @door_kind(Role.READ)
+    async def handler(req: Request) -> Response:
+        return Response(f"{req.identity.subject} of {req.identity.tenant}")
+
+    return await handler(asked())
+
+
+class Known:
+    def __init__(self, *roles: Role) -> None:
+        self._roles = frozenset(roles)
+
+    async def identify(self, headers) -> Identity:
+        return Identity("research", "key:1", self._roles)
+
+
+class Unknown:
+    async def identify(self, headers) -> Identity:
+        raise Unauthenticated("Nobody knows.")
+
+
+@pytest.mark.parametrize("kind", [door, openai_door])
+async def test_who_asks_is_known_before_the_handler_is_called(kind, monkeypatch):
+    answer = await of_reader(kind, monkeypatch, Known(Role.READ, Role.BILL))
+    assert answer.body == b"key:1 of research"
+
+
+@pytest.mark.parametrize("kind", [door, openai_door])
+async def test_without_tenants_the_platforms_key_has_every_role(kind, monkeypatch):
+    answer = await of_reader(kind, monkeypatch, None)
+    assert answer.body == b"platform-key of default"
+
+
+@pytest.mark.parametrize("kind", [door, openai_door])
+async def test_who_lacks_the_role_is_refused(kind, monkeypatch):
+    answer = await of_reader(kind, monkeypatch, Known(Role.SUBMIT, Role.OPERATE, Role.BILL))
+    assert answer.status_code == 403
+    assert b"`read`" in answer.body
+
+
+@pytest.mark.parametrize("kind", [door, openai_door])
+async def test_who_is_not_known_is_told_how_to_make_themselves_known(kind, monkeypatch, caplog):
+    answer = await of_reader(kind, monkeypatch, Unknown())
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
@@ -119,3 +177,12 @@ def test_a_number_within_bounds_or_missing():
 
 def test_the_family_root_is_a_500():
     assert SluiceError("x").problem().status == 500
+
+
+async def test_who_is_refused_is_counted(monkeypatch):
+    refused: list[str] = []
+    await of_reader(door, monkeypatch, Unknown(), refused)
+    await of_reader(openai_door, monkeypatch, Known(Role.SUBMIT), refused)
+    await of_reader(door, monkeypatch, Known(Role.READ), refused)
+    await of_reader(door, monkeypatch, None, refused)
+    assert refused == ["unauthenticated", "forbidden"]

@@ -13,11 +13,14 @@ from starlette.responses import Response
 import wiring
 from contracts.batches import FileObject
 from contracts.ids import is_file_id
+from policies.tenants import Tenants
+from stores.audit import AuditLog
 from stores.files import FileStore
 from tests.unit.fakes import MemoryContainer
 from tests.unit.http_fakes import Caller, asked
 from tests.unit.lines_fakes import chopped
 from triggers.openai import files as door
+from wiring.privacy import privacy_of
 
 MOST = 5000
 BOUNDARY = "b"
@@ -28,7 +31,12 @@ def blobs(monkeypatch: pytest.MonkeyPatch) -> MemoryContainer:
     blobs = MemoryContainer()
     store = FileStore(cast(Any, blobs))
     limits = SimpleNamespace(file_bytes=MOST)
-    monkeypatch.setattr(wiring, "parts", lambda: SimpleNamespace(files=store, limits=limits))
+    audit = AuditLog(cast(Any, MemoryContainer()))
+    privacy = privacy_of(Tenants(), None)
+    parts = SimpleNamespace(
+        files=store, limits=limits, identities=None, audit=audit, privacy=privacy
+    )
+    monkeypatch.setattr(wiring, "parts", lambda: parts)
     return blobs
 
 

@@ -13,6 +13,8 @@ from contracts.jobs import JobStep, JobTicket, ReplyAddress
 from contracts.names import (
     CANCEL_CALLS_ACTIVITY,
     CANCEL_EVENT,
+    FREE_SLOT_ACTIVITY,
+    NUDGE_EVENT,
     PUBLISH_REPLY_ACTIVITY,
     RUN_JOB_ACTIVITY,
 )
@@ -29,18 +31,24 @@ class Context:
     def __init__(self) -> None:
         self.current_utc_datetime = START.replace(tzinfo=None)  # as the SDK has it
         self.cancelled: task.CancellableTask[Any] = task.CancellableTask()
+        self.nudged: task.CancellableTask[Any] = task.CancellableTask()
         self.activities: list[tuple[str, Any]] = []
         self.run: task.CompletableTask[Any] = task.CompletableTask()
         self.reply: task.CompletableTask[Any] = task.CompletableTask()
         self.cancelling: task.CompletableTask[Any] = task.CompletableTask()
+        self.freeing: task.CompletableTask[Any] = task.CompletableTask()
         self.timers: list[tuple[datetime, task.TimerTask]] = []
         self.custom_status: dict[str, Any] = {}
         self.continued_with: dict[str, Any] | None = None
         self.saves_events = False
 
     def wait_for_external_event(self, name: str) -> task.CancellableTask[Any]:
-        assert name == CANCEL_EVENT
-        return self.cancelled
+        if name == CANCEL_EVENT:
+            return self.cancelled
+        assert name == NUDGE_EVENT
+        if self.nudged.is_complete:  # each is for one event
+            self.nudged = task.CancellableTask()
+        return self.nudged
 
     def call_activity(self, name: str, *, input: Any, retry_policy: task.RetryPolicy) -> Any:
         self.activities.append((name, input))
@@ -48,6 +56,7 @@ class Context:
             RUN_JOB_ACTIVITY: self.run,
             PUBLISH_REPLY_ACTIVITY: self.reply,
             CANCEL_CALLS_ACTIVITY: self.cancelling,
+            FREE_SLOT_ACTIVITY: self.freeing,
         }[name]
 
     def create_timer(self, fire_at: datetime) -> task.TimerTask:
@@ -284,3 +293,31 @@ def test_a_job_that_leaves_nothing_under_way_cancels_nothing():
     run.complete(run.context.run, step(status=JobStatus.SUCCEEDED, handles={"k": ANSWERED}))
     assert run.ended
     assert [name for name, _ in run.context.activities] == [RUN_JOB_ACTIVITY]
+
+
+@pytest.mark.parametrize("how", ["ended", "cancelled"])
+def test_a_slot_is_given_back_last_whichever_way_the_job_ends(how):
+    run = Run(ticket(holds_slot=True))
+    if how == "cancelled":
+        run.complete(run.context.cancelled)
+    else:
+        run.complete(run.context.run, step(status=JobStatus.SUCCEEDED, result_bytes=7))
+    assert [name for name, _ in run.context.activities] == [RUN_JOB_ACTIVITY, FREE_SLOT_ACTIVITY]
+    assert run.context.activities[1][1]["id"] == "job_1"
+    assert run.context.custom_status["status"] == (
+        "cancelled" if how == "cancelled" else "succeeded"
+    )
+    assert not run.ended
+    run.complete(run.context.freeing)
+    assert run.ended
+
+
+def test_a_job_that_waits_keeps_its_slot():
+    run = Run(ticket(holds_slot=True))
+    run.complete(
+        run.context.run, step(wait_for="capacity", wait_until=START + timedelta(seconds=30))
+    )
+    assert [name for name, _ in run.context.activities] == [RUN_JOB_ACTIVITY]
+    run.complete(run.context.timers[0][1])
+    assert run.context.continued_with is not None
+    assert run.context.continued_with["holds_slot"]

@@ -8,12 +8,15 @@ from tests.unit.indexed import indexed
 from triggers.openapi import build, document
 from triggers.operation import OPERATIONS
 
+NO_API = {"console/{*path}"}
+"""What browsers are served."""
+
 
 def served() -> set[tuple[str, str]]:
     found = set()
     for function in indexed():
         trigger = function.get_trigger()
-        if trigger.get_binding_name() == "httpTrigger":
+        if trigger.get_binding_name() == "httpTrigger" and trigger.route not in NO_API:
             found |= {(method.value, f"/{trigger.route}") for method in trigger.methods}
     return found
 

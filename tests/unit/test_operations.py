@@ -32,6 +32,14 @@ async def test_anybody_may_know_that_but_not_why():
     assert WRONG not in problem["detail"]
 
 
+async def test_with_tenants_nobody_is_known_and_so_nobody_is_told_why(monkeypatch):
+    monkeypatch.setenv("SLUICE_TENANTS", "there-is-none.yaml")
+    for function, path in ((list_flows, "/v1/flows"), (healthz, "/healthz")):
+        status, problem = await answer(function, path)
+        assert status == 503
+        assert problem["detail"] == "The app is not set up: its log says why."
+
+
 async def test_who_has_a_key_is_told_why():
     status, problem = await answer(list_flows, "/v1/flows")
     assert status == 503

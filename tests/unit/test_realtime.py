@@ -16,6 +16,7 @@ import wiring
 from contracts.calls import Attempt, CallHandle, CallScope, ModelAnswer, ModelCall, Task, Usage
 from contracts.errors import CallPending, InvalidRequest, NoCapacity, OutcomeUnknown
 from flows.registry import Flows
+from policies.quotas.admission import Quotas
 from tests.unit.flows_fakes import write
 from tests.unit.http_fakes import Caller, asked
 from triggers.openai import realtime
@@ -102,6 +103,9 @@ def model(monkeypatch, tmp_path) -> Model:
         flows=Flows.load(write(tmp_path, FLOWS)),
         limits=SimpleNamespace(request_bytes=1000, flow_time=timedelta(minutes=1)),
         share_by=lambda hub: None,
+        screening=None,
+        identities=None,
+        quotas=Quotas({}),
     )
     monkeypatch.setattr(wiring, "parts", lambda: parts)
     return model

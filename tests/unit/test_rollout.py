@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from contracts.audit import AuditEvent
+from contracts.names import NOTE_AUDIT_ACTIVITY
 from contracts.rollouts import (
     RolloutRecord,
     RolloutRequest,
@@ -173,12 +175,16 @@ class World:
             started_at=NOON,
         )
         before = {"old": 2.0, "new": 0.0}
-        ticket = RolloutTicket(record=record, before=before, overrides={"old": 2.0, "new": None})
+        ticket = RolloutTicket(
+            record=record, before=before, overrides={"old": 2.0, "new": None}, tenant="ops"
+        )
         self.shared = steered(self.shared, {"old": Override(weight=2.0)})
         self.input: dict[str, Any] | None = ticket.model_dump(mode="json")
         self.cancelled = False
         self.output: dict[str, Any] | None = None
         self.custom_status: dict[str, Any] = {}
+        self.audited: list[AuditEvent] = []
+        self.log_is_down = False
 
     # What the orchestrator is given as its context.
 
@@ -208,6 +214,16 @@ class World:
             done.complete(self.shared.model_dump(mode="json"))
         return done
 
+    def call_activity(self, name: str, *, input: Any, retry_policy: task.RetryPolicy):
+        assert name == NOTE_AUDIT_ACTIVITY
+        done: task.CompletableTask[Any] = task.CompletableTask()
+        if self.log_is_down:
+            done.fail("DependencyUnavailable", RuntimeError("Storage is down."))
+        else:
+            self.audited.append(AuditEvent.model_validate(input))
+            done.complete(None)
+        return done
+
     def set_custom_status(self, status: dict[str, Any]) -> None:
         self.custom_status = status
 
@@ -230,6 +246,8 @@ class World:
                     self.now = max(self.now, self.fires_at) if fired is self.timer else self.now
                     fired.complete(None)
                     waits_for = steps.send(fired)
+                elif waits_for.is_failed:
+                    waits_for = steps.throw(waits_for.get_exception())
                 else:
                     waits_for = steps.send(waits_for.get_result())
         except StopIteration as end:
@@ -351,3 +369,56 @@ def test_it_can_be_cancelled():
     record = world.plays({})
     assert record.status is RolloutStatus.CANCELLED
     assert world.weights == {"old": 2.0, "new": None}
+
+
+# The audit log
+
+
+def noted(world: World) -> list[tuple[str, Any]]:
+    return [
+        (each.action, each.detail.get("percent") or each.detail["status"]) for each in world.audited
+    ]
+
+
+def test_each_step_after_the_first_and_the_end_are_in_the_audit_log():
+    world = World()
+    world.plays({"old": counts(90), "new": counts(10)})
+    assert noted(world) == [("rollout.advanced", 100), ("rollout.ended", "succeeded")]
+    assert {(each.tenant, each.subject) for each in world.audited} == {("ops", "service")}
+    assert len({each.id for each in world.audited}) == 2
+
+
+def test_an_end_is_noted_with_its_reason():
+    world = World()
+    world.begin()
+    world.calls(old=counts(100), new=counts(30, 15))
+    record = world.plays({})
+    assert noted(world) == [("rollout.ended", "rolled_back")]
+    assert world.audited[0].detail["reason"] == record.reason
+
+
+def test_while_the_log_cannot_be_written_no_step_begins_and_what_is_bad_is_undone_all_the_same():
+    world = World()
+    world.log_is_down = True
+    world.begin()
+    for _ in range(30):
+        world.calls(old=counts(90), new=counts(10))
+        world.execute()
+    assert world.output is None
+    assert len(world.custom_status["steps"]) == 1
+    assert world.weights["new"] == pytest.approx(0.2)
+    world.calls(new=counts(300, 300))
+    record = world.plays({})
+    assert record.status is RolloutStatus.ROLLED_BACK
+    assert world.weights == {"old": 2.0, "new": None}
+
+
+def test_once_the_log_can_be_written_again_it_goes_on():
+    world = World()
+    world.log_is_down = True
+    world.begin()
+    for _ in range(10):
+        world.calls(old=counts(90), new=counts(10))
+        world.execute()
+    world.log_is_down = False
+    assert world.plays({"old": counts(90), "new": counts(10)}).status is RolloutStatus.SUCCEEDED

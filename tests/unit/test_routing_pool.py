@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from endpoints.routing.breaker import CONSECUTIVE
 from endpoints.routing.pool import Taken
-from endpoints.routing.standing import Refusal
+from endpoints.routing.standing import RESERVE_LOOK_SECONDS, Refusal
 from endpoints.verdicts import Verdict
 from tests.unit.routing_fakes import (
     FAILED,
@@ -415,15 +415,21 @@ class Street:
                     self.pool.end(taken, end)
 
     async def watch(self) -> None:
-        """Nobody waits for a deployment that would take the call."""
+        """Nobody waits for a deployment that would take the call; batch, for what was kept for real
+        time, no longer than until its next look."""
+        free_since: dict[str, float] = {}
         while True:
             await asyncio.sleep(0.0537)
             waiters = self.pool.pool._waiters
             for place in self.places:
                 waiter = waiters._next(place)
-                if waiter is not None:
-                    refusal = place.standing.refusal(self.pool.now, waiter.tokens)
-                    assert refusal is not None, f"{place} is free, and someone waits for it"
+                now = self.pool.now
+                if waiter is None or place.standing.refusal(now, waiter.tokens, batch=waiter.batch):
+                    free_since.pop(place.name, None)
+                    continue
+                since = free_since.setdefault(place.name, now)
+                longest = RESERVE_LOOK_SECONDS if waiter.batch else 0.0
+                assert now - since < longest, f"{place} is free, and someone waits for it"
 
 
 @settings(max_examples=200, deadline=None)

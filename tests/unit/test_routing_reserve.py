@@ -90,7 +90,7 @@ async def test_batch_waits_while_real_time_is_expected_and_real_time_does_not():
     batch = [await pool.take(batch=True) for _ in range(4)]
     assert None not in batch
     assert await pool.take(batch=True) is None
-    assert place.standing.refusal(pool.now, batch=True) is Refusal.FULL
+    assert place.standing.refusal(pool.now, batch=True) is Refusal.RESERVED
     realtime = [await pool.take() for _ in range(4)]
     assert None not in realtime
     assert await pool.take() is None

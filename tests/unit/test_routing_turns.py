@@ -39,7 +39,7 @@ class Line:
         self.waiters.hand_on("a", grant)
 
 
-turns = st.tuples(st.sampled_from("xyz"), st.sampled_from("123"))
+turns = st.tuples(st.sampled_from("xyz"), st.sampled_from("123")).map(lambda two: Turn(*two))
 
 
 @given(waiting=st.dictionaries(turns, st.integers(1, 30), min_size=1), slots=st.integers(0, 200))
@@ -55,7 +55,7 @@ def test_while_all_wait_none_has_more_than_one_slot_more_than_another(waiting, s
     served = [turn for turn, _ in run_in_virtual_time(run()).served]
     assert len(served) == min(slots, sum(waiting.values()))
     left = Counter(waiting)
-    tenants: Counter[str] = Counter({tenant: 0 for tenant, _ in waiting})
+    tenants: Counter[str] = Counter({turn.tenant: 0 for turn in waiting})
     batches: Counter[Turn] = Counter(dict.fromkeys(waiting, 0))
     for turn in served:
         tenants[turn[0]] += 1
@@ -147,9 +147,85 @@ def test_who_gives_up_leaves_no_trace(arrivals):
 async def test_one_that_wants_another_deployment_does_not_lose_its_turn():
     line = Line()
     for _ in range(3):
-        line.come(("x", "1"))
-    line.come(("y", "1"), wanted="b")
+        line.come(Turn("x", "1"))
+    line.come(Turn("y", "1"), wanted="b")
     line.serve(1)
-    line.come(("y", "1"))
+    line.come(Turn("y", "1"))
     line.serve(1)
-    assert [turn for turn, _ in line.served] == [("x", "1"), ("y", "1")]
+    assert [turn for turn, _ in line.served] == [Turn("x", "1"), Turn("y", "1")]
+
+
+weights = st.dictionaries(
+    st.sampled_from("wxyz"), st.sampled_from([0.25, 0.5, 1, 1.5, 2, 3, 10]), min_size=1
+)
+
+
+def served_of(line: Line) -> Counter[str]:
+    return Counter(turn.tenant for turn, _ in line.served)
+
+
+@given(weights=weights, slots=st.integers(1, 300))
+def test_while_all_wait_each_has_its_part_by_weight(weights, slots):
+    async def run() -> Line:
+        line = Line()
+        for tenant, weight in weights.items():
+            for _ in range(slots):
+                line.come(Turn(tenant, "1", weight))
+        line.serve(slots)
+        return line
+
+    served = served_of(run_in_virtual_time(run()))
+    for one, weight in weights.items():
+        for other, its in weights.items():
+            # Never further apart than a turn of each.
+            behind = served[one] / weight - served[other] / its
+            assert abs(behind) <= 1 / weight + 1 / its + 1e-9
+
+
+@given(
+    weights=weights,
+    pauses=st.lists(st.tuples(st.sampled_from("wxyz"), st.integers(0, 3)), max_size=60),
+)
+def test_who_always_waits_has_its_part_whatever_the_others_do(weights, pauses):
+    """Others come and go, with one call at a time or several: nothing is gained by it."""
+    own = 2.0
+
+    async def run() -> Line:
+        line = Line()
+        for _ in range(1000):
+            line.come(Turn("me", "1", own))
+        for tenant, calls in pauses:
+            for _ in range(calls):
+                line.come(Turn(tenant, "1", weights.get(tenant, 1)))
+            line.serve(1)
+        return line
+
+    served = served_of(run_in_virtual_time(run()))
+    all_weights = {tenant: weights.get(tenant, 1) for tenant in "wxyz"}
+    least = sum(served.values()) * own / (own + sum(all_weights.values()))
+    # A newcomer may be a turn ahead; and I was the first to have one.
+    assert served["me"] >= least - 1 - own * sum(1 / weight for weight in all_weights.values())
+
+
+async def test_one_that_leaves_and_comes_back_at_once_gains_nothing():
+    line = Line()
+    for _ in range(100):
+        line.come(Turn("me", "1", 3))
+    for _ in range(60):
+        waiter = line.come(Turn("other", "1"))
+        line.serve(1)
+        if not waiter.granted.done():
+            line.waiters.remove(waiter)
+    served = served_of(line)
+    assert 44 <= served["me"] <= 46
+    assert served.total() == 60
+
+
+async def test_those_that_have_been_reached_are_forgotten(monkeypatch):
+    monkeypatch.setattr("endpoints.routing.waiting.MOST_REMEMBERED", 10)
+    line = Line()
+    for number in range(200):
+        line.come(Turn(f"t{number}", "1"))
+        line.come(Turn("me", "1"))
+        line.serve(2)
+    assert len(line.waiters._batch._places) <= 12

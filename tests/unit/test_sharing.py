@@ -16,7 +16,8 @@ from contracts.sharing import (
     SharedDeployment,
     SharedModel,
 )
-from endpoints.sharing import UNHEARD_SECONDS, USED_SECONDS, Due, Sharing
+from endpoints.lease import UNHEARD_SECONDS
+from endpoints.sharing import USED_SECONDS, Due, Sharing
 from orchestrators.standing import merged
 from tests.unit.endpoints_fakes import (
     CALL,
@@ -202,7 +203,7 @@ async def test_a_call_waits_until_the_worker_has_been_heard():
     await asyncio.sleep(0)
     assert not a.wire.sent
     group.exchange()
-    assert (await asyncio.wait_for(call, 5)).attempt.outcome == "answered"
+    assert (await asyncio.wait_for(call, 60)).attempt.outcome == "answered"
 
 
 async def test_until_it_has_heard_of_the_others_a_call_is_told_to_come_back_soon():

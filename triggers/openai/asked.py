@@ -6,8 +6,8 @@ import secrets
 from dataclasses import dataclass
 
 from contracts.calls import CallScope, ModelCall, Task
-from contracts.jobs import DEFAULT_TENANT
 from contracts.openai import ChatCompletionRequest, EmbeddingsRequest, ResponsesRequest
+from contracts.quotas import RateStanding
 from triggers.http import Request
 from triggers.openai.headers import sticky_key
 from wiring import Parts
@@ -33,11 +33,16 @@ class Asked:
     def call(self) -> ModelCall:
         return ModelCall(self.body.model, self.task, self.body.payload())
 
+    @property
+    def standing(self) -> list[RateStanding]:
+        """How far its tenant is from the rates that hold for the call."""
+        return self.parts.quotas.standing(self.req.identity.tenant, self.body.model)
+
     def scope(self) -> CallScope:
         """Of a call that its caller waits for. Raises InvalidRequest."""
         return CallScope(
             job_id=f"call_{secrets.token_hex(12)}",
-            tenant=DEFAULT_TENANT,
+            tenant=self.req.identity.tenant,
             patience=PATIENCE_SECONDS,
             sticky_key=sticky_key(self.req),
         )

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from contracts.calls import Attempt
 from contracts.errors import Conflict, InvalidRequest, NotFound
-from contracts.jobs import DEFAULT_TENANT, AcceptedJob, JobOutcome, JobRequest
+from contracts.jobs import AcceptedJob, JobOutcome, JobRequest
 from contracts.openai import problem_body
 from contracts.problems import FieldProblem
 from triggers.door import JSON_MEDIA_TYPE, json_response
@@ -24,6 +24,7 @@ from triggers.openai.asked import Asked
 from triggers.openai.headers import attempt_headers
 from triggers.prefer import preferred_wait
 from triggers.records import outcome_of
+from triggers.screening import flag_headers, origin_of
 from triggers.submission import Caller, submit
 from wiring import Parts
 
@@ -56,14 +57,14 @@ def wanted(asked: Asked) -> Wanted | None:
 async def as_job(asked: Asked, request: JobRequest, wish: Wanted, shown: Shown) -> Response:
     """Accept the job: 200 with the answer when it ends in time, else 202 with its record."""
     req, parts = asked.req, asked.parts
-    caller = Caller(DEFAULT_TENANT, idempotency_key(req))
+    caller = Caller(req.identity, idempotency_key(req), origin=origin_of(req))
     client = df.DurableFunctionsClient(asked.hub)
     try:
         job = await submit(parts, client, request, caller)
         state = await unless_left(req, waited_state(client, job.id, wish.wait))
     finally:
         await client.close()
-    headers = {"Location": f"/v1/jobs/{job.id}"}
+    headers = {"Location": f"/v1/jobs/{job.id}", **flag_headers(job.flags)}
     if wish.wait is not None:
         headers["Preference-Applied"] = f"wait={wish.wait}"
     outcome = outcome_of(state)

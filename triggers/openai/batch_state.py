@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any, cast
 
 import azure.durable_functions as df
@@ -71,7 +72,7 @@ def _show(now: BatchObject, state: OrchestrationState) -> None:
 
 def _lost(now: BatchObject, state: OrchestrationState) -> BatchObject:
     now.status = "failed"
-    now.failed_at = int(state.last_updated_at.timestamp())
+    now.failed_at = seconds(state.last_updated_at.replace(tzinfo=UTC))  # naive, and in UTC
     message = "A fault in the service ended the batch; its operator finds it logged."
     now.errors = LineProblems(data=[LineProblem(code="service_fault", message=message)])
     return now

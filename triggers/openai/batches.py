@@ -14,25 +14,33 @@ from starlette.responses import Response
 import wiring
 from batches.ending import CANCELLED
 from batches.retrying import failed_lines
+from contracts.audit import AuditAction
 from contracts.batches import AcceptedBatch, BatchList, BatchObject, BatchRequest, FileObject
 from contracts.errors import Conflict, DependencyUnavailable, NotFound
+from contracts.identity import Role
 from contracts.ids import is_batch_id, new_file_id
-from contracts.jobs import DEFAULT_TENANT
 from contracts.names import CANCEL_EVENT, MOST_LANES, lane_id
 from contracts.openai import ErrorBody
 from triggers.batch_submission import BatchSubmission
 from triggers.door import json_response, query_int, read_json
-from triggers.http import Request
-from triggers.job_state import IDEMPOTENCY_KEY, idempotency_key
+from triggers.http import Request, unless_left
+from triggers.job_state import IDEMPOTENCY_KEY, idempotency_key, wait_for_end
 from triggers.openai.batch_state import state_of
 from triggers.openai.errors import openai_door
 from triggers.operation import Operation, Parameter, operation
+from triggers.prefer import preferred_wait
 from triggers.submission import Caller
 from wiring import Parts
 
 bp = df.Blueprint()
 
 _BATCH_ID = Parameter("batch_id", "path", "The batch's id.", {"type": "string"}, required=True)
+_WAIT = Parameter(
+    "Prefer",
+    "header",
+    "`wait=N`: answer when the batch has ended, or after N seconds (RFC 7240).",
+    {"type": "string"},
+)
 _FINDS = (HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -40,6 +48,7 @@ _FINDS = (HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
     Operation(
         method="POST",
         path="/v1/batches",
+        role=Role.SUBMIT,
         summary="Run the lines of an uploaded file.",
         body=BatchRequest,
         parameters=(
@@ -62,11 +71,11 @@ _FINDS = (HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
 @bp.function_name("create_batch")
 @bp.route("v1/batches", methods=["POST"])
 @bp.durable_client_input(client_name="client")
-@openai_door
+@openai_door(Role.SUBMIT)
 async def create_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
     parts = wiring.parts()
     request = await read_json(req, BatchRequest, parts.limits.request_bytes)
-    caller = Caller(DEFAULT_TENANT, idempotency_key(req))
+    caller = Caller(req.identity, idempotency_key(req))
     batch = await BatchSubmission(parts, client, caller).of_file(request)
     return json_response(await _shown(parts, client, batch))
 
@@ -75,6 +84,7 @@ async def create_batch(req: Request, client: df.DurableFunctionsClient) -> Respo
     Operation(
         method="GET",
         path="/v1/batches",
+        role=Role.READ,
         summary="Batches, newest first.",
         parameters=(
             Parameter(
@@ -93,15 +103,15 @@ async def create_batch(req: Request, client: df.DurableFunctionsClient) -> Respo
 @bp.function_name("list_batches")
 @bp.route("v1/batches", methods=["GET"])
 @bp.durable_client_input(client_name="client")
-@openai_door
+@openai_door(Role.READ)
 async def list_batches(req: Request, client: df.DurableFunctionsClient) -> Response:
     parts = wiring.parts()
     limit = query_int(req, "limit", default=20, least=1, most=100)
     ids, more = await parts.batch_store.page(
-        DEFAULT_TENANT, after=req.query.get("after"), most=limit
+        req.identity.tenant, after=req.query.get("after"), most=limit
     )
     accepted = await asyncio.gather(
-        *(parts.batch_store.get(DEFAULT_TENANT, batch_id) for batch_id in ids)
+        *(parts.batch_store.get(req.identity.tenant, batch_id) for batch_id in ids)
     )
     batches = await asyncio.gather(
         *(state_of(parts, client, batch) for batch in accepted if batch is not None)
@@ -121,8 +131,9 @@ async def list_batches(req: Request, client: df.DurableFunctionsClient) -> Respo
     Operation(
         method="GET",
         path="/v1/batches/{batch_id}",
+        role=Role.READ,
         summary="One batch, with how far it has come.",
-        parameters=(_BATCH_ID,),
+        parameters=(_BATCH_ID, _WAIT),
         responses={HTTPStatus.OK: BatchObject},
         problems=_FINDS,
         error_model=ErrorBody,
@@ -131,16 +142,21 @@ async def list_batches(req: Request, client: df.DurableFunctionsClient) -> Respo
 @bp.function_name("get_batch")
 @bp.route("v1/batches/{batch_id}", methods=["GET"])
 @bp.durable_client_input(client_name="client")
-@openai_door
+@openai_door(Role.READ)
 async def get_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
     parts = wiring.parts()
-    return json_response(await _shown(parts, client, await _find(parts, req)))
+    batch = await _find(parts, req)
+    seconds = preferred_wait(req.headers.get("prefer"))
+    if seconds:
+        await unless_left(req, wait_for_end(client, batch.id, seconds))
+    return json_response(await _shown(parts, client, batch))
 
 
 @operation(
     Operation(
         method="POST",
         path="/v1/batches/{batch_id}/cancel",
+        role=Role.SUBMIT,
         summary="Stop a batch; what has ended of it is kept.",
         parameters=(_BATCH_ID,),
         responses={HTTPStatus.OK: BatchObject},
@@ -151,7 +167,7 @@ async def get_batch(req: Request, client: df.DurableFunctionsClient) -> Response
 @bp.function_name("cancel_batch")
 @bp.route("v1/batches/{batch_id}/cancel", methods=["POST"])
 @bp.durable_client_input(client_name="client")
-@openai_door
+@openai_door(Role.SUBMIT)
 async def cancel_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
     """The mark stops the slices that run; the event wakes the lanes that wait."""
     parts = wiring.parts()
@@ -159,8 +175,9 @@ async def cancel_batch(req: Request, client: df.DurableFunctionsClient) -> Respo
     ended = await parts.batch_store.ended(batch.tenant, batch.id)
     if ended is not None and ended.status != CANCELLED:
         raise Conflict(f"The batch has ended already: it is {ended.status}.")
-    await parts.batch_store.stop(batch.tenant, batch.id, CANCELLED)
-    await asyncio.gather(*(_wake(client, batch.id, lane) for lane in range(MOST_LANES)))
+    async with parts.audit.recorded(req.identity, AuditAction.BATCH_CANCELLED, batch.id):
+        await parts.batch_store.stop(batch.tenant, batch.id, CANCELLED)
+        await asyncio.gather(*(_wake(client, batch.id, lane) for lane in range(MOST_LANES)))
     return json_response(await _shown(parts, client, batch))
 
 
@@ -168,6 +185,7 @@ async def cancel_batch(req: Request, client: df.DurableFunctionsClient) -> Respo
     Operation(
         method="POST",
         path="/v1/batches/{batch_id}/retry",
+        role=Role.SUBMIT,
         summary="Run the failed lines of an ended batch again, as a new batch.",
         parameters=(_BATCH_ID,),
         responses={HTTPStatus.OK: BatchObject},
@@ -178,7 +196,7 @@ async def cancel_batch(req: Request, client: df.DurableFunctionsClient) -> Respo
 @bp.function_name("retry_batch")
 @bp.route("v1/batches/{batch_id}/retry", methods=["POST"])
 @bp.durable_client_input(client_name="client")
-@openai_door
+@openai_door(Role.SUBMIT)
 async def retry_batch(req: Request, client: df.DurableFunctionsClient) -> Response:
     parts = wiring.parts()
     batch = await _find(parts, req)
@@ -187,6 +205,17 @@ async def retry_batch(req: Request, client: df.DurableFunctionsClient) -> Respon
         raise Conflict("The batch has not ended yet: wait for it, or cancel it.")
     if ended.error_file_id is None:
         raise Conflict("No line of the batch has failed.")
+    async with parts.audit.recorded(req.identity, AuditAction.BATCH_RETRIED, batch.id):
+        submission = BatchSubmission(parts, client, Caller(req.identity))
+        retried = await _run_again(submission, batch, ended.error_file_id)
+    return json_response(await _shown(parts, client, retried))
+
+
+async def _run_again(
+    submission: BatchSubmission, batch: AcceptedBatch, failed: str
+) -> AcceptedBatch:
+    """The batch of the lines in this error file."""
+    files = submission.parts.files
     now = datetime.now(UTC)
     file = FileObject(
         id=new_file_id(now),
@@ -195,13 +224,11 @@ async def retry_batch(req: Request, client: df.DurableFunctionsClient) -> Respon
         filename=f"{batch.id}_retry.jsonl",
         purpose="batch",
     )
-    lines = failed_lines(parts.files, batch, ended.error_file_id)
-    await parts.files.upload(batch.tenant, file, lines)
+    await files.upload(batch.tenant, file, failed_lines(files, batch, failed))
     metadata = {**(batch.request.metadata or {}), "retry_of": batch.id}
     changes = {"input_file_id": file.id, "metadata": dict(list(metadata.items())[-16:])}
     request = batch.request.model_copy(update=changes)
-    retried = await BatchSubmission(parts, client, Caller(batch.tenant)).of_file(request)
-    return json_response(await _shown(parts, client, retried))
+    return await submission.of_file(request)
 
 
 async def _shown(
@@ -217,7 +244,7 @@ async def _find(parts: Parts, req: Request) -> AcceptedBatch:
     batch_id = req.route_params["batch_id"]
     batch = None
     if is_batch_id(batch_id):
-        batch = await parts.batch_store.get(DEFAULT_TENANT, batch_id)
+        batch = await parts.batch_store.get(req.identity.tenant, batch_id)
     if batch is None:
         raise _no_such_batch()
     return batch

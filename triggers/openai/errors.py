@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from http import HTTPStatus
 
 from starlette.responses import Response
 
-from contracts.errors import NoCapacity, SluiceError
+from contracts.errors import NoCapacity, QuotaReached, SluiceError
+from contracts.identity import Role
 from contracts.openai import error_body
-from triggers.door import RETRY_AFTER_SECONDS, Door, Handler, guarded, json_response
+from triggers.door import Door, Guard, Handler, error_headers, guarded, json_response
 from triggers.http import Request
+from triggers.openai.headers import rate_headers
 
 
-def openai_door[**P](handler: Handler[P]) -> Door[P]:
+def openai_door(role: Role | None) -> Guard:
     """As `door`, with the errors of the OpenAI API."""
-    return guarded(handler, error_response)
+
+    def guard[**P](handler: Handler[P]) -> Door[P]:
+        return guarded(handler, role, error_response)
+
+    return guard
 
 
 def error_response(_: Request, error: SluiceError) -> Response:
@@ -33,12 +38,10 @@ def error_event(error: SluiceError) -> bytes:
 
 def _headers(error: SluiceError) -> dict[str, str]:
     """When to come back: in milliseconds too, which the OpenAI SDKs read first."""
+    headers = error_headers(error)
     if isinstance(error, NoCapacity):
         seconds = max(0.0, (error.retry_at - datetime.now(UTC)).total_seconds())
-        return {
-            "Retry-After": str(math.ceil(seconds)),
-            "retry-after-ms": str(math.ceil(seconds * 1000)),
-        }
-    if error.status is HTTPStatus.SERVICE_UNAVAILABLE:
-        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return {}
+        headers["retry-after-ms"] = str(math.ceil(seconds * 1000))
+    if isinstance(error, QuotaReached):
+        headers |= rate_headers(error.standing)
+    return headers

@@ -11,12 +11,14 @@ import azure.durable_functions as df
 from starlette.responses import Response, StreamingResponse
 
 import wiring
+from contracts.audit import AuditAction
 from contracts.batches import FileDeleted, FileList, FileObject, Purpose
 from contracts.errors import InvalidRequest, NotFound, PayloadTooLarge, SluiceError
+from contracts.identity import Role
 from contracts.ids import is_file_id, new_file_id
-from contracts.jobs import DEFAULT_TENANT
 from contracts.openai import ErrorBody
 from contracts.problems import FieldProblem
+from policies.privacy.retention import dated, expired
 from stores.files import StoredFile
 from triggers.door import json_response, query_int
 from triggers.http import CallerLeft, Request
@@ -38,6 +40,7 @@ _FILE_ID = Parameter("file_id", "path", "The file's id.", {"type": "string"}, re
     Operation(
         method="POST",
         path="/v1/files",
+        role=Role.SUBMIT,
         summary="Upload the input of a batch (multipart/form-data: `purpose`, `file`).",
         form={
             "purpose": {"type": "string", "enum": [UPLOAD_PURPOSE]},
@@ -54,7 +57,7 @@ _FILE_ID = Parameter("file_id", "path", "The file's id.", {"type": "string"}, re
 )
 @bp.function_name("upload_file")
 @bp.route("v1/files", methods=["POST"])
-@openai_door
+@openai_door(Role.SUBMIT)
 async def upload_file(req: Request) -> Response:
     """Keep the file as it arrives; the fields of the form may come before or after it."""
     files, most = wiring.parts().files, wiring.parts().limits.file_bytes
@@ -65,21 +68,22 @@ async def upload_file(req: Request) -> Response:
                 purpose = await part.text()
                 _check_purpose(purpose)
             elif part.name == "file" and part.filename is not None and file is None:
-                file = await files.upload(DEFAULT_TENANT, _file(part), _at_most(part, most))
+                file = await files.upload(req.identity.tenant, _file(part), _at_most(part, most))
         _check_purpose(purpose)
         if file is None:
             raise _wrong("file", "a file")
     except (SluiceError, CallerLeft):  # nobody learns the file's id
         if file is not None:
-            await files.delete(DEFAULT_TENANT, file.id)
+            await files.delete(req.identity.tenant, file.id)
         raise
-    return json_response(file)
+    return json_response(_dated(req, file))
 
 
 @operation(
     Operation(
         method="GET",
         path="/v1/files",
+        role=Role.READ,
         summary="Files, newest first.",
         parameters=(
             Parameter(
@@ -104,7 +108,7 @@ async def upload_file(req: Request) -> Response:
 )
 @bp.function_name("list_files")
 @bp.route("v1/files", methods=["GET"])
-@openai_door
+@openai_door(Role.READ)
 async def list_files(req: Request) -> Response:
     limit = query_int(req, "limit", default=1000, least=1, most=10_000)
     purpose, order = req.query.get("purpose"), req.query.get("order", ORDER)
@@ -113,7 +117,7 @@ async def list_files(req: Request) -> Response:
     if order != ORDER:
         raise _wrong("order", ORDER)
     page = await wiring.parts().files.page(
-        DEFAULT_TENANT,
+        req.identity.tenant,
         after=req.query.get("after"),
         most=limit,
         purpose=purpose,
@@ -121,7 +125,7 @@ async def list_files(req: Request) -> Response:
     ids = [file.id for file in page.files]
     return json_response(
         FileList(
-            data=page.files,
+            data=[_dated(req, file) for file in page.files],
             first_id=ids[0] if ids else None,
             last_id=ids[-1] if ids else None,
             has_more=page.more,
@@ -133,6 +137,7 @@ async def list_files(req: Request) -> Response:
     Operation(
         method="GET",
         path="/v1/files/{file_id}",
+        role=Role.READ,
         summary="One file.",
         parameters=(_FILE_ID,),
         responses={HTTPStatus.OK: FileObject},
@@ -142,15 +147,16 @@ async def list_files(req: Request) -> Response:
 )
 @bp.function_name("get_file")
 @bp.route("v1/files/{file_id}", methods=["GET"])
-@openai_door
+@openai_door(Role.READ)
 async def get_file(req: Request) -> Response:
-    return json_response((await _find(req)).file)
+    return json_response(_dated(req, (await _find(req)).file))
 
 
 @operation(
     Operation(
         method="DELETE",
         path="/v1/files/{file_id}",
+        role=Role.SUBMIT,
         summary="Remove a file.",
         parameters=(_FILE_ID,),
         responses={HTTPStatus.OK: FileDeleted},
@@ -160,10 +166,11 @@ async def get_file(req: Request) -> Response:
 )
 @bp.function_name("delete_file")
 @bp.route("v1/files/{file_id}", methods=["DELETE"])
-@openai_door
+@openai_door(Role.SUBMIT)
 async def delete_file(req: Request) -> Response:
     file_id = (await _find(req)).file.id
-    await wiring.parts().files.delete(DEFAULT_TENANT, file_id)
+    async with wiring.parts().audit.recorded(req.identity, AuditAction.FILE_DELETED, file_id):
+        await wiring.parts().files.delete(req.identity.tenant, file_id)
     return json_response(FileDeleted(id=file_id))
 
 
@@ -171,6 +178,7 @@ async def delete_file(req: Request) -> Response:
     Operation(
         method="GET",
         path="/v1/files/{file_id}/content",
+        role=Role.READ,
         summary="A file's content, however large.",
         parameters=(_FILE_ID,),
         responses={HTTPStatus.OK: ANY_BYTES},
@@ -180,7 +188,7 @@ async def delete_file(req: Request) -> Response:
 )
 @bp.function_name("get_file_content")
 @bp.route("v1/files/{file_id}/content", methods=["GET"])
-@openai_door
+@openai_door(Role.READ)
 async def get_file_content(req: Request) -> Response:
     stored = await _find(req)
     return StreamingResponse(
@@ -194,10 +202,16 @@ async def _find(req: Request) -> StoredFile:
     file_id = req.route_params["file_id"]
     stored = None
     if is_file_id(file_id):
-        stored = await wiring.parts().files.get(DEFAULT_TENANT, file_id)
-    if stored is None:
+        stored = await wiring.parts().files.get(req.identity.tenant, file_id)
+    rules = wiring.parts().privacy(req.identity.tenant).retention
+    if stored is None or expired(stored.file, rules):
         raise NotFound("There is no such file: use the `id` that `POST /v1/files` answered.")
     return stored
+
+
+def _dated(req: Request, file: FileObject) -> FileObject:
+    """With its time of expiry."""
+    return dated(file, wiring.parts().privacy(req.identity.tenant).retention)
 
 
 def _file(part: Part) -> FileObject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import azure.durable_functions as df
@@ -10,7 +11,9 @@ from starlette.responses import Response
 import wiring
 from contracts.errors import UnknownModel
 from contracts.flows import FlowInfo
+from contracts.identity import Identity, Role
 from contracts.openai import ErrorBody, ModelObject, ModelObjectList
+from policies.identity.scopes import check_flow, check_model, may_call, may_run
 from triggers.door import json_response
 from triggers.http import Request
 from triggers.openai.errors import openai_door
@@ -23,24 +26,27 @@ OWNER = "sluice"
 FLOW_OWNER = "flow"
 
 
-def find(parts: Parts, name: str, *, flows: bool = True) -> FlowInfo | None:
+def find(parts: Parts, who: Identity, name: str, *, flows: bool = True) -> FlowInfo | None:
     """The flow of this name, or None for a model's, which may be pinned: `NAME@PIN`.
 
-    A model comes before a flow of the same name. Raises UnknownModel.
+    A model comes before a flow of the same name. Raises UnknownModel, or Forbidden when it is not
+    for this caller.
     """
     if name.partition("@")[0] in parts.endpoints.models:
+        check_model(who, name)
         return None
-    infos = parts.flows.infos if flows else []
-    for info in infos:
+    for info in parts.flows.infos if flows else []:
         if info.name == name:
+            check_flow(who, info)
             return info
-    raise _unknown(parts, name, infos)
+    raise _unknown(name, _known(parts, who, flows=flows))
 
 
 @operation(
     Operation(
         method="GET",
         path="/v1/models",
+        role=Role.READ,
         summary="Models that calls and batches may name; flows that chats may.",
         responses={HTTPStatus.OK: ModelObjectList},
         problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
@@ -49,19 +55,19 @@ def find(parts: Parts, name: str, *, flows: bool = True) -> FlowInfo | None:
 )
 @bp.function_name("list_models")
 @bp.route("v1/models", methods=["GET"])
-@openai_door
+@openai_door(Role.READ)
 async def list_models(req: Request) -> Response:
-    parts = wiring.parts()
-    models = parts.endpoints.models
-    flows = [info.name for info in parts.flows.infos if info.name not in models]
-    data = [_object(name, OWNER) for name in models] + [_object(name, FLOW_OWNER) for name in flows]
-    return json_response(ModelObjectList(data=data))
+    known = _known(wiring.parts(), req.identity)
+    return json_response(
+        ModelObjectList(data=[_object(name, owner) for name, owner in known.items()])
+    )
 
 
 @operation(
     Operation(
         method="GET",
         path="/v1/models/{model}",
+        role=Role.READ,
         summary="One model.",
         parameters=(
             Parameter("model", "path", "The model's name.", {"type": "string"}, required=True),
@@ -73,18 +79,26 @@ async def list_models(req: Request) -> Response:
 )
 @bp.function_name("get_model")
 @bp.route("v1/models/{model}", methods=["GET"])
-@openai_door
+@openai_door(Role.READ)
 async def get_model(req: Request) -> Response:
-    parts, name = wiring.parts(), req.route_params["model"]
-    flow = find(parts, name)
-    if flow is None and name not in parts.endpoints.models:  # a pin makes no model of its own
-        raise _unknown(parts, name, parts.flows.infos)
-    return json_response(_object(name, OWNER if flow is None else FLOW_OWNER))
+    known, name = _known(wiring.parts(), req.identity), req.route_params["model"]
+    if name not in known:  # a pin makes no model of its own
+        raise _unknown(name, known)
+    return json_response(_object(name, known[name]))
 
 
-def _unknown(parts: Parts, name: str, flows: list[FlowInfo]) -> UnknownModel:
-    known = ", ".join([*parts.endpoints.models, *(info.name for info in flows)])
-    return UnknownModel(f"There is no model {name!r}; there are {known}.")
+def _known(parts: Parts, who: Identity, *, flows: bool = True) -> dict[str, str]:
+    """Names that this caller may ask for, with the owners they are shown to have."""
+    models = parts.endpoints.models
+    known = {name: OWNER for name in models if may_call(who, name)}
+    for info in parts.flows.infos if flows else []:
+        if info.name not in models and may_run(who, info):
+            known[info.name] = FLOW_OWNER
+    return known
+
+
+def _unknown(name: str, known: Iterable[str]) -> UnknownModel:
+    return UnknownModel(f"There is no model {name!r}; there are {', '.join(known) or 'none'}.")
 
 
 def _object(name: str, owner: str) -> ModelObject:

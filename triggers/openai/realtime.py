@@ -8,6 +8,7 @@ who would rather have a job than wait, or than hear that there is no room, says 
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from http import HTTPStatus
 
@@ -20,11 +21,13 @@ import wiring
 from contracts.calls import Attempt, CallScope, JsonObject, ModelAnswer, ModelCall, Task
 from contracts.errors import CallPending, DeadlineExceeded, InvalidRequest
 from contracts.flows import FlowInfo, FlowRun
+from contracts.identity import Role
 from contracts.jobs import JobRecord, JobRequest
 from contracts.names import HUB_BINDING
 from contracts.openai import ChatCompletionRequest, EmbeddingsRequest, ErrorBody, ResponsesRequest
 from contracts.problems import FieldProblem
 from flows.adapters.plain import PLAIN_FLOWS
+from telemetry import metrics
 from triggers.door import JSON_MEDIA_TYPE, noted, read_json
 from triggers.event_stream import Events, EventStream
 from triggers.http import Request, unless_left
@@ -33,8 +36,9 @@ from triggers.openai.asked import Asked, Body
 from triggers.openai.background import as_job, wanted
 from triggers.openai.errors import error_event, openai_door
 from triggers.openai.flow_model import completion, flow_input
-from triggers.openai.headers import ANSWER_HEADERS, STICKY, attempt_headers
+from triggers.openai.headers import ANSWER_HEADERS, STICKY, attempt_headers, rate_headers
 from triggers.openai.models import find
+from triggers.openai.screened import flagged, screened, screened_for_flow
 from triggers.operation import ANY_JSON, Operation, Parameter, operation
 from wiring import Parts
 
@@ -67,6 +71,7 @@ def _described(path: str, summary: str, body: type[Body]) -> Operation:
     return Operation(
         method="POST",
         path=path,
+        role=Role.SUBMIT,
         summary=summary,
         body=body,
         parameters=(STICKY, _PREFER, IDEMPOTENCY_KEY),
@@ -87,7 +92,7 @@ def _described(path: str, summary: str, body: type[Body]) -> Operation:
 @bp.function_name("chat_completions")
 @bp.route("v1/chat/completions", methods=["POST"])
 @bp.generic_input_binding(**HUB_BINDING)
-@openai_door
+@openai_door(Role.SUBMIT)
 async def chat_completions(req: Request, hub: str) -> Response:
     return await _answer(req, hub, Task.CHAT, ChatCompletionRequest)
 
@@ -96,7 +101,7 @@ async def chat_completions(req: Request, hub: str) -> Response:
 @bp.function_name("embeddings")
 @bp.route("v1/embeddings", methods=["POST"])
 @bp.generic_input_binding(**HUB_BINDING)
-@openai_door
+@openai_door(Role.SUBMIT)
 async def embeddings(req: Request, hub: str) -> Response:
     return await _answer(req, hub, Task.EMBEDDINGS, EmbeddingsRequest)
 
@@ -105,7 +110,7 @@ async def embeddings(req: Request, hub: str) -> Response:
 @bp.function_name("responses")
 @bp.route("v1/responses", methods=["POST"])
 @bp.generic_input_binding(**HUB_BINDING)
-@openai_door
+@openai_door(Role.SUBMIT)
 async def responses(req: Request, hub: str) -> Response:
     return await _answer(req, hub, Task.RESPONSES, ResponsesRequest)
 
@@ -114,11 +119,14 @@ async def _answer(req: Request, hub: str, task: Task, shape: type[Body]) -> Resp
     parts = wiring.parts()
     parts.share_by(hub)
     asked = Asked(req, parts, hub, task, await read_json(req, shape, parts.limits.request_bytes))
-    flow = find(parts, asked.body.model, flows=task is Task.CHAT)
+    flow = find(parts, req.identity, asked.body.model, flows=task is Task.CHAT)
     if flow is None:
-        return await _answer_of_model(asked)
+        flags = await screened(asked)
+        return flagged(await _answer_of_model(asked), flags)
     assert isinstance(asked.body, ChatCompletionRequest)
-    return await _answer_of_flow(asked, flow, flow_input(flow, asked.body.messages))
+    given = flow_input(flow, asked.body.messages)
+    flags = await screened_for_flow(asked, flow, given)
+    return flagged(await _answer_of_flow(asked, flow, given), flags)
 
 
 async def _answer_of_model(asked: Asked) -> Response:
@@ -135,7 +143,7 @@ async def _answer_of_model(asked: Asked) -> Response:
     if body.stream:
         return await unless_left(asked.req, _begun(asked, scope))
     answer = await unless_left(asked.req, _invoked(asked.parts, asked.call, scope))
-    headers = attempt_headers([answer.attempt])
+    headers = attempt_headers([answer.attempt]) | rate_headers(asked.standing)
     return Response(to_json(answer.body), headers=headers, media_type=JSON_MEDIA_TYPE)
 
 
@@ -151,7 +159,7 @@ async def _answer_of_flow(asked: Asked, flow: FlowInfo, input: JsonObject) -> Re
         return await as_job(asked, job, wish, shown)
     result = await unless_left(asked.req, _ran(asked.parts, flow, input, scope))
     answer = completion(flow.name, result, scope.attempts)
-    headers = attempt_headers(scope.attempts)
+    headers = attempt_headers(scope.attempts) | rate_headers(asked.standing)
     if not body.stream:
         return Response(answer.whole(), headers=headers, media_type=JSON_MEDIA_TYPE)
     options = body.payload().get("stream_options")
@@ -162,6 +170,7 @@ async def _answer_of_flow(asked: Asked, flow: FlowInfo, input: JsonObject) -> Re
 
 async def _ran(parts: Parts, flow: FlowInfo, input: JsonObject, scope: CallScope) -> JsonValue:
     """The flow's result, while a caller waits for it."""
+    scope.flow = flow.name
     run = FlowRun(invoke=partial(_invoked, parts, scope=scope))
     seconds = min(parts.limits.flow_time.total_seconds(), LONGEST_FLOW_SECONDS)
     try:
@@ -189,13 +198,15 @@ async def _invoked(parts: Parts, call: ModelCall, scope: CallScope) -> ModelAnsw
 
 async def _begun(asked: Asked, scope: CallScope) -> EventStream:
     """The answer once its first event is there: until then an error has its own status."""
+    began = time.monotonic()
     stream = await asked.parts.endpoints.stream(asked.call, scope)
     events = aiter(stream)
     first = await anext(events, b"")
+    model = {"gen_ai.request.model": asked.body.model.partition("@")[0]}
+    metrics.FIRST_TOKEN.record(time.monotonic() - began, model)
 
     def tell(error: Exception) -> bytes:
         return error_event(noted(asked.req, error))
 
-    return EventStream(
-        Events(first, events, stream.aclose, tell), attempt_headers(scope.attempts[-1:])
-    )
+    headers = attempt_headers(scope.attempts[-1:]) | rate_headers(asked.standing)
+    return EventStream(Events(first, events, stream.aclose, tell), headers)

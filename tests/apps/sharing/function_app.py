@@ -8,14 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import wiring
+from activities import note_audit
 from contracts.calls import CallScope, ModelCall, Task
 from contracts.errors import SluiceError
 from contracts.names import HUB_BINDING
 from orchestrators import rollout, standing
-from triggers import deployments, rollouts
+from triggers import audit, deployments, rollouts
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for module in (standing, rollout, deployments, rollouts):
+for module in (standing, rollout, deployments, rollouts, note_audit, audit):
     app.register_functions(module.bp)
 
 
