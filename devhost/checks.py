@@ -1,4 +1,4 @@
-"""`./dev test`: style, types, import rules and tests, each whatever became of the one before.
+"""`./dev test`: style, types, import rules, infra and tests, whatever became of those before.
 
 With arguments for pytest, or with --heavy, pytest alone. Ends with a non-zero status if anything
 failed.
@@ -29,6 +29,7 @@ CHECKS = (
     Check("ruff format", ("-m", "ruff", "format", "--check", ".", "dev")),
     Check("mypy", ("-m", "mypy")),
     Check("import rules", ("-c", _LINT_IMPORTS)),
+    Check("infra", ("-m", "devhost.bicep")),
 )
 
 
