@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import NoReturn
 from urllib.parse import urlencode
 
@@ -27,6 +28,7 @@ from devhost.service import ServiceFailed, ask, session_of
 
 PIPED_WIDTH = 240
 """Of a table that no terminal shows: ids are not to be cut."""
+_HINT = "Give a key or a token by --key or in SLUICE_KEY; ./dev keys makes keys."
 
 type Work[T] = Callable[[aiohttp.ClientSession], Awaitable[T]]
 
@@ -57,7 +59,7 @@ def run[T](ctx: typer.Context, work: Work[T]) -> T:
     try:
         return asyncio.run(go())
     except ServiceFailed as error:
-        fail(str(error))
+        fail(f"{error}\n{_HINT}" if error.status == HTTPStatus.UNAUTHORIZED else str(error))
     except KeyboardInterrupt:
         fail("Interrupted. What was begun goes on.")
 

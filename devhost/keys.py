@@ -22,6 +22,7 @@ import wiring
 from contracts.errors import SluiceError
 from contracts.identity import Identity, Role
 from contracts.key_records import IssuedKey, KeyList, KeyRecord, KeyRequest
+from contracts.keys import read_key
 from devhost.service import ServiceFailed, add_service_options, ask, local_stack, session_of
 from policies.key_issuing import KeyIssuing
 from stores.blobs import StorageAccount
@@ -71,11 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     listed = commands.add_parser("list", help="all keys, without what opens anything")
     listed.add_argument("--tenant", help="of one tenant alone")
     rotate = commands.add_parser("rotate", help="issue a key in the place of another")
-    rotate.add_argument("id")
+    rotate.add_argument("id", help="of the key, or the whole key")
     rotate.add_argument("--grace-hours", type=float, help="how long the old one goes on; else 24")
     rotate.add_argument("--days", type=float, help="after which the new one expires; else as now")
     revoke = commands.add_parser("revoke", help="have a key open nothing any more")
-    revoke.add_argument("id")
+    revoke.add_argument("id", help="of the key, or the whole key")
     for command, run in ((create, _create), (listed, _list), (rotate, _rotate), (revoke, _revoke)):
         add_service_options(command)
         command.set_defaults(run=run)
@@ -179,7 +180,9 @@ def _account(url: str) -> StorageAccount:
 
 
 def _path(options: argparse.Namespace) -> str:
-    return f"/v1/keys/{quote(options.id, safe='')}"
+    """Of a key that is named by its id, or by itself: its secret belongs in no address."""
+    key = read_key(options.id)
+    return f"/v1/keys/{quote(options.id if key is None else key.id, safe='')}"
 
 
 def _show_new(key: IssuedKey) -> None:

@@ -107,7 +107,10 @@ async def download(session: aiohttp.ClientSession, path: str, file: Path) -> int
 
 
 def _unreachable(error: Exception) -> ServiceFailed:
-    return ServiceFailed(f"The service cannot be reached: {type(error).__name__}")
+    where = ""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        where = f" at {error.host}:{error.port}"
+    return ServiceFailed(f"The service cannot be reached{where}: {type(error).__name__}")
 
 
 def _check(response: aiohttp.ClientResponse, text: str) -> None:

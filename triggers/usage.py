@@ -104,7 +104,7 @@ def _question(req: Request) -> Question:
     until = _day(req, "to") or today + timedelta(days=1)
     since = _day(req, "from") or (until - timedelta(days=1)).replace(day=1)
     if since >= until:
-        raise _wrong("from", "a day before `to`")
+        raise _wrong("from", f"a day before `to`, {until}")
     if until - since > LONGEST:
         raise _wrong("from", f"a day at most {LONGEST.days} days before `to`")
     return Question(since, until, _group_by(req), visible(req.identity))

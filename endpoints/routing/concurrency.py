@@ -112,10 +112,11 @@ class ConcurrencyLimit:
         """A call ended without saying anything about capacity."""
         self.in_flight -= 1
 
-    def answered(self, level: int, seconds: float, now: float) -> None:
-        """`seconds`: how long the call took; `level`: what `begin` gave."""
+    def answered(self, level: int, seconds: float, now: float, kept: int = 0) -> None:
+        """`seconds`: how long the call took; `level`: what `begin` gave; `kept`: slots that calls
+        like this one could have had, were they not kept for others."""
         limit = self.limit
-        held_back = self.in_flight * 5 >= limit * 4
+        held_back = (self.in_flight + kept) * 5 >= limit * 4
         self.in_flight -= 1
         if level * 2 <= limit and self._useful == -inf:
             self._few += 1

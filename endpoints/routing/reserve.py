@@ -2,10 +2,10 @@
 
 Batch calls would take every slot, and a real-time call would have to wait for one of them to end:
 up to a whole call's time, since calls that begin together end together. So as many slots are kept
-as real time has lately had under way, and a deviation and a quarter: calls that come independently
-of each other have the square root of their number as deviation (Poisson). Then five real-time calls
-in six find a slot at once, the others wait for one as before, and at a fifth of 64 slots batch is
-left without a twelfth of what it could have had. Half a deviation more: eight in nine, and a tenth.
+as real time has lately had under way, and a deviation and a half: calls that come independently of
+each other have the square root of their number as deviation (Poisson). Then eight real-time calls in
+nine find a slot at once, the others wait for one as before, and at a fifth of 64 slots batch is left
+without a tenth of what it could have had. A quarter less: five in six, and a twelfth.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from math import exp, sqrt
 
 MEMORY_SECONDS = 5.0
 """Of the average: long against a call, short against a pause."""
-DEVIATIONS = 1.25
+DEVIATIONS = 1.5
 
 
 class Reserve:

@@ -165,7 +165,9 @@ class Standing:
         seconds = now - slot.began
         self._heard(now)
         self.statistics.answered(seconds, now)
-        self.calls_at_once.answered(slot.level, seconds, now)
+        limit = self.calls_at_once.limit
+        kept = self.reserve.unused(limit, now) if slot.batch else 0
+        self.calls_at_once.answered(slot.level, seconds, now, kept)
         self._leaves(slot, now)
         self._correct(slot, tokens, now)
         news = self.breaker.answered(now, began=slot.began, trial=slot.trial)

@@ -175,7 +175,10 @@ class Identities:
         """With no more than the tenant itself may use. Raises Forbidden when there is none."""
         allowed = self._trust.tenants.get(identity.tenant)
         if allowed is None:
-            raise Forbidden(f"{identity.subject} is of a tenant that there is not any more.")
+            raise Forbidden(
+                f"{identity.subject} is of the tenant '{identity.tenant}', which tenants.yaml does not"
+                " have."
+            )
         if allowed.models is None and allowed.flows is None:
             return identity
         return replace(

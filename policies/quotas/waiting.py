@@ -120,7 +120,7 @@ class _Wait:
             seconds = max(self._ready(obstacle) - now, SHORTEST_SECONDS)
             if not self.batch:
                 tenant.expected_until = now + seconds + SOON_SECONDS
-            why = f"has reached its {obstacle.name} of {obstacle.whole:,}"
+            why = self._short_of(obstacle)
         elif obstacle is not None:
             why = f"has nearly used up its {obstacle.name} of {_told(obstacle, obstacle.whole)}"
         else:
@@ -130,6 +130,15 @@ class _Wait:
             tenant.clocks.now() + timedelta(seconds=seconds),
             "rates" if obstacle is None else obstacle.name,
             tenant.standing(self.model),
+        )
+
+    def _short_of(self, rate: Rate) -> str:
+        left = rate.standing(self._now()).remaining
+        if not rate.counts_tokens or left == 0:
+            return f"has reached its {rate.name} of {rate.whole:,}"
+        return (
+            f"has {left:,} left of its {rate.name} of {rate.whole:,}, and the call may take"
+            f" {self.asked.tokens:,}"
         )
 
     def _spent(self, budget: Budget, amount: int) -> BudgetSpent:

@@ -113,6 +113,7 @@ async def test_what_the_service_refuses_is_said(lab: Lab):
     assert "400" in done.told
     done = await lab.sluice("jobs", "list", "--key", "wrong", status=1)
     assert "401" in done.told
+    assert "SLUICE_KEY" in done.told
 
 
 async def test_a_batch_with_its_files_and_a_retry(lab: Lab):

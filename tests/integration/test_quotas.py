@@ -208,7 +208,7 @@ async def test_jobs_at_once_hold_when_both_hosts_are_flooded(lab: QuotasLab, mod
     shown, problem = refused[0]
     assert shown["Retry-After"].isdecimal()
     assert problem["code"] == "quota_reached"
-    assert "Tenant busy has 4 jobs under way, which is its concurrent_jobs" in problem["detail"]
+    assert "Tenant busy has reached its concurrent_jobs of 4" in problem["detail"]
 
 
 async def test_a_call_that_is_to_be_a_job_is_one_of_them(lab: QuotasLab, models: Simulated):

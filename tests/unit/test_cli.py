@@ -64,7 +64,7 @@ def test_without_a_service_it_says_how_to_name_one(
 
 def test_a_service_that_is_not_there(nowhere: None, capsys: pytest.CaptureFixture[str]):
     assert main(["queues", "list", "--url", "http://127.0.0.1:9", "--key", "k"]) == 1
-    assert "cannot be reached" in capsys.readouterr().err
+    assert "cannot be reached at 127.0.0.1:9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["{", "@no-such-file.json"])

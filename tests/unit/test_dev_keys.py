@@ -42,6 +42,13 @@ def test_a_request_for_a_key():
     assert (asked.models, asked.flows, asked.expires_at) == ({"chat", "embed"}, None, None)
 
 
+@pytest.mark.parametrize("command", ["rotate", "revoke"])
+def test_a_key_may_be_named_by_itself_and_its_secret_stays_out_of_the_address(command):
+    key = new_key()
+    assert keys._path(options(command, key.text)) == f"/v1/keys/{key.id}"
+    assert keys._path(options(command, key.id)) == f"/v1/keys/{key.id}"
+
+
 def test_days_are_from_now():
     expires_at = keys._request(options(*CREATE, "--days", "90")).expires_at
     assert expires_at is not None

@@ -135,7 +135,7 @@ async def test_one_job_more_is_refused_until_one_has_ended(parts):
         await submit(parts, client, ASK, Caller(ME))  # type: ignore[arg-type]
     error = refused.value
     assert (error.status, error.limit, error.settle) == (429, "concurrent_jobs", Settle.ABANDON)
-    assert "Tenant t has 2 jobs under way, which is its concurrent_jobs" in error.detail
+    assert "Tenant t has reached its concurrent_jobs of 2: try again" in error.detail
     assert error.retry_at > datetime.now(UTC)
     assert len(client.started) == 2
     await parts.jobs.slots.free_of("t", first.id)

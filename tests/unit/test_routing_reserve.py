@@ -132,3 +132,20 @@ async def test_a_slot_that_batch_may_not_have_goes_to_real_time_though_it_is_the
     for task in waiting[7:]:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@in_virtual_time
+async def test_what_is_kept_does_not_keep_the_limit_from_growing():
+    place = Place("a")
+    pool = Waited.of(place)
+    taken = [await pool.slot() for _ in range(12)]
+    await asyncio.sleep(10 * MEMORY_SECONDS)
+    for each in taken:
+        pool.answer(each)
+    before = place.standing.calls_at_once.limit
+    batch = [each for _ in range(before) if (each := await pool.take(batch=True)) is not None]
+    assert len(batch) < before
+    await asyncio.sleep(0.01)
+    for each in batch:
+        pool.answer(each)
+    assert place.standing.calls_at_once.limit > before

@@ -30,7 +30,7 @@ def findings(tmp_path: Path, text: str) -> list[str]:
 
 def test_the_example_is_as_expected():
     tenants = load(ROOT / "tenants.example.yaml", {})
-    assert tenants.names == ["research", "sales"]
+    assert tenants.names == ["ops", "research", "sales"]
     assert tenants.of("research").quotas.requests_per_minute == 1200
     assert tenants.of("research").quotas.tokens_per_minute == 200_000
     assert tenants.of("sales").quotas.requests_per_minute == 600
