@@ -19,6 +19,7 @@ from typing import Any
 from batches import results
 from batches.calls import Call
 from batches.checkpoint import Checkpoint
+from batches.pace import Pace
 from batches.results import Kept, Left
 from contracts.batches import BatchLine, SliceOutcome
 from contracts.calls import Booked, CallScope
@@ -57,6 +58,8 @@ FAULT = "A fault in the service. It was logged; send the line again, and tell th
 DIED = "The service's worker died while this line ran, and had before: it is not run again."
 
 _log = logging.getLogger("sluice.batches")
+
+_PACE = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ class _Runner:
         """Run one line after the other."""
         while (line := self._next()) is not None:
             self._under_way += 1
+            await _PACE.turn()
             kept = await self._end(line)
             if kept is None or kept.kind == "left":
                 self._left += 1

@@ -42,8 +42,8 @@ async def take_slot(parts: Parts, client: df.DurableFunctionsClient, job: Accept
     if await _sweep(parts, client, job.tenant) and await slots.take(job.tenant, job.id, most):
         return True
     raise QuotaReached(
-        f"Tenant {job.tenant} has reached its concurrent_jobs of {most:,}: try again when one of its"
-        " jobs has ended.",
+        f"Tenant {job.tenant} has reached its concurrent_jobs of {most:,}: try again when one of"
+        " its jobs has ended.",
         datetime.now(UTC) + AGAIN_AFTER,
         "concurrent_jobs",
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from devhost.stack.plan import PARTS, CannotStart, Options
+from devhost.stack.probes import HttpOk
 from devhost.stack.running import Stack, stack
 
 _FOLLOW_SECONDS = 0.2
@@ -85,7 +86,10 @@ async def _serve(running: Stack, options: Options) -> None:
         await asyncio.Event().wait()
     log = running.log("host")
     shown = _show(log, 0)
-    _say(f"Ready: http://localhost:{urlsplit(running.http).port}")
+    port = urlsplit(running.http).port or 0
+    _say(f"Ready: http://localhost:{port}")
+    if not await HttpOk(port, "/healthz").passed(log, shown):
+        _say("The app is not set up and refuses everything: CRITICAL, above, says why.")
     while True:
         await asyncio.sleep(_FOLLOW_SECONDS)
         shown = _show(log, shown)

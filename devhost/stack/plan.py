@@ -85,6 +85,9 @@ def make_plan(options: Options, state: StateFolder) -> Plan:
     """Choose ports and write the children's settings files. Raises CannotStart."""
     if unknown := options.parts - set(PARTS):
         raise CannotStart(f"No such part: {', '.join(sorted(unknown))}; there are {_list(PARTS)}.")
+    for file in (options.deployments, options.tenants):
+        if file is not None and not file.is_file():
+            raise CannotStart(f"There is no file {file}.")
     plan = Plan()
     if "azurite" in options.parts:
         _add_azurite(plan, state)

@@ -3,9 +3,9 @@
 Batch calls would take every slot, and a real-time call would have to wait for one of them to end:
 up to a whole call's time, since calls that begin together end together. So as many slots are kept
 as real time has lately had under way, and a deviation and a half: calls that come independently of
-each other have the square root of their number as deviation (Poisson). Then eight real-time calls in
-nine find a slot at once, the others wait for one as before, and at a fifth of 64 slots batch is left
-without a tenth of what it could have had. A quarter less: five in six, and a twelfth.
+each other have the square root of their number as deviation (Poisson). Then eight real-time calls
+in nine find a slot at once, the others wait for one as before, and at a fifth of 64 slots batch is
+left without a tenth of what it could have had. A quarter less: five in six, and a twelfth.
 """
 
 from __future__ import annotations

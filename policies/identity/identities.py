@@ -176,8 +176,8 @@ class Identities:
         allowed = self._trust.tenants.get(identity.tenant)
         if allowed is None:
             raise Forbidden(
-                f"{identity.subject} is of the tenant '{identity.tenant}', which tenants.yaml does not"
-                " have."
+                f"{identity.subject} is of the tenant '{identity.tenant}', which tenants.yaml does"
+                " not have."
             )
         if allowed.models is None and allowed.flows is None:
             return identity

@@ -117,6 +117,12 @@ async def test_an_unknown_part_is_said_in_one_line(tmp_path):
             pass
 
 
+async def test_a_file_of_tenants_that_is_not_there_is_said_in_one_line(tmp_path):
+    with pytest.raises(CannotStart, match=r"^There is no file .*nobody\.yaml\.$"):
+        async with running_stack(Options(tenants=tmp_path / "nobody.yaml"), state=tmp_path):
+            pass
+
+
 async def test_state_and_key_survive_a_restart_unless_fresh(tmp_path):
     async with running_stack(AZURITE, state=tmp_path) as first:
         await make_container(first.blob)

@@ -145,7 +145,8 @@ async def test_a_line_keeps_its_place_until_it_is_kept():
     async def call(line: BatchLine, scope: CallScope) -> Answer:
         nonlocal most
         most = max(most, sum(piece.calls.values()) - len(piece.kept()))
-        await asyncio.sleep(0)
+        for _ in range(AT_ONCE):  # turns of the loop, in each of which a line begins
+            await asyncio.sleep(0)
         return await answers(line, scope)
 
     piece = Slice(3 * AT_ONCE, call)
@@ -340,7 +341,8 @@ def test_a_look_that_fails_ends_nothing():
 
 async def test_without_capacity_no_line_begins_and_the_slice_says_until_when():
     async def call(line: BatchLine, scope: CallScope) -> Answer:
-        await asyncio.sleep(0)
+        while len(piece.calls) < AT_ONCE:
+            await asyncio.sleep(0)
         raise NoCapacity("Full.", SOON + timedelta(seconds=sum(piece.calls.values())))
 
     piece = Slice(2 * AT_ONCE, call)
