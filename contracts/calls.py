@@ -103,6 +103,8 @@ class CallBegun:
     request_bytes: int
     mirrored: bool
     flow: str | None = None
+    of_batch: bool = False
+    """Whether it is made for a line of a batch."""
 
 
 type Joins = Callable[[CallBegun], Mapping[str, str]]

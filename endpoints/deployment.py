@@ -319,6 +319,7 @@ class Deployment:
             request_bytes=start.size,
             mirrored=asking.mirrored,
             flow=asking.scope.flow,
+            of_batch=asking.scope.batch_id is not None,
         )
         self._begun(begun)
         return self._joins(begun)

@@ -1,7 +1,8 @@
 """Each request to a deployment as a span and as figures, by OpenTelemetry's GenAI conventions.
 
 https://opentelemetry.io/docs/specs/semconv/gen-ai/: names as of version 1.37, whose status is
-"development". Content is never recorded.
+"development". Content is never recorded. Of a batch's lines only those that failed have a span: the
+slice has one, and a hundred thousand more would tell nobody more.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PROVIDERS = {
 """Well-known values of gen_ai.provider.name by protocol; others are named by their protocol."""
 OPERATIONS = {Task.CHAT: "chat", Task.EMBEDDINGS: "embeddings", Task.RESPONSES: "chat"}
 """Well-known values of gen_ai.operation.name; a scoring call has none of them."""
+FINE = frozenset({"answered", "pending"})
 
 type Cost = Callable[[UsageRecord], Decimal]
 """In the currency of the deployment's price."""
@@ -44,6 +46,8 @@ class Calls:
         """The headers by which the model's server joins the trace."""
         if not self._traced:
             return {}
+        if begun.of_batch:
+            return carried()
         made = begin(f"{_operation(begun)} {begun.model}", Kind.CALL, _asked(begun))
         self._open[begun.request_id] = made
         if len(self._open) > MOST_OPEN:
@@ -52,29 +56,41 @@ class Calls:
 
     def ended(self, record: UsageRecord) -> None:
         """The request has ended as the record says."""
-        _count(record)
+        self._count(record)
+        attempt = record.attempt
+        made = self._open.pop(attempt.request_id, None)
+        if made is not None:
+            _tell(made, record)
+            made.end()
+        elif self._traced and attempt.outcome not in FINE:
+            started = int(attempt.started_at.timestamp() * 1e9)
+            name = f"{_operation(record)} {attempt.model}"
+            made = begin(name, Kind.CALL, _of(record), started)
+            _tell(made, record)
+            made.end(started + int(attempt.seconds * 1e9))
+
+    def _count(self, record: UsageRecord) -> None:
+        attempt = record.attempt
+        common: dict[str, Value] = {
+            "gen_ai.operation.name": _operation(record),
+            "gen_ai.provider.name": _provider(record),
+            "gen_ai.request.model": attempt.model,
+            "sluice.deployment": attempt.deployment,
+        }
+        metrics.CALLS.add(1, {**common, "sluice.outcome": attempt.outcome})
+        failed = {} if attempt.outcome == "answered" else {"error.type": attempt.outcome}
+        metrics.CALL_DURATION.record(attempt.seconds, {**common, **failed})
+        used = (("input", attempt.usage.input_tokens), ("output", attempt.usage.output_tokens))
+        for kind, count in used:
+            if count:
+                metrics.TOKENS.record(count, {**common, "gen_ai.token.type": kind})
         if self._cost is not None and (cost := self._cost(record)):
             paid: dict[str, Value] = {
                 "sluice.tenant": record.tenant,
-                "gen_ai.request.model": record.attempt.model,
-                "sluice.deployment": record.attempt.deployment,
+                "gen_ai.request.model": attempt.model,
+                "sluice.deployment": attempt.deployment,
             }
             metrics.COST.add(float(cost), paid)
-        made = self._open.pop(record.attempt.request_id, None)
-        if made is None:
-            return
-        attempt = record.attempt
-        made.set_attribute("sluice.outcome", attempt.outcome)
-        if attempt.status is not None:
-            made.set_attribute("http.response.status_code", attempt.status)
-        if attempt.usage.input_tokens or attempt.usage.output_tokens:
-            made.set_attribute("gen_ai.usage.input_tokens", attempt.usage.input_tokens)
-            made.set_attribute("gen_ai.usage.output_tokens", attempt.usage.output_tokens)
-        if record.finish_reasons:
-            made.set_attribute("gen_ai.response.finish_reasons", record.finish_reasons)
-        if attempt.outcome not in ("answered", "pending"):
-            fail(made, attempt.outcome)
-        made.end()
 
 
 def _operation(call: CallBegun | UsageRecord) -> str:
@@ -101,20 +117,35 @@ def _asked(begun: CallBegun) -> dict[str, Value]:
     return asked
 
 
-def _count(record: UsageRecord) -> None:
+def _of(record: UsageRecord) -> dict[str, Value]:
+    """The same, of a request that has ended."""
     attempt = record.attempt
-    common: dict[str, Value] = {
-        "gen_ai.operation.name": _operation(record),
-        "gen_ai.provider.name": _provider(record),
-        "gen_ai.request.model": attempt.model,
-        "sluice.deployment": attempt.deployment,
-    }
-    metrics.CALLS.add(1, {**common, "sluice.outcome": attempt.outcome})
-    failed = {} if attempt.outcome == "answered" else {"error.type": attempt.outcome}
-    metrics.CALL_DURATION.record(attempt.seconds, {**common, **failed})
-    for kind, count in (
-        ("input", attempt.usage.input_tokens),
-        ("output", attempt.usage.output_tokens),
-    ):
-        if count:
-            metrics.TOKENS.record(count, {**common, "gen_ai.token.type": kind})
+    return _asked(
+        CallBegun(
+            tenant=record.tenant,
+            job_id=record.job_id,
+            model=attempt.model,
+            task=record.task,
+            deployment=attempt.deployment,
+            protocol=record.protocol,
+            version=attempt.version,
+            started_at=attempt.started_at,
+            request_id=attempt.request_id,
+            request_bytes=record.request_bytes,
+            mirrored=record.mirrored,
+        )
+    )
+
+
+def _tell(made: Span, record: UsageRecord) -> None:
+    attempt = record.attempt
+    made.set_attribute("sluice.outcome", attempt.outcome)
+    if attempt.status is not None:
+        made.set_attribute("http.response.status_code", attempt.status)
+    if attempt.usage.input_tokens or attempt.usage.output_tokens:
+        made.set_attribute("gen_ai.usage.input_tokens", attempt.usage.input_tokens)
+        made.set_attribute("gen_ai.usage.output_tokens", attempt.usage.output_tokens)
+    if record.finish_reasons:
+        made.set_attribute("gen_ai.response.finish_reasons", record.finish_reasons)
+    if attempt.outcome not in FINE:
+        fail(made, attempt.outcome)

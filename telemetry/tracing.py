@@ -61,9 +61,10 @@ def span(
             raise
 
 
-def begin(name: str, kind: Kind, attributes: Attributes) -> Span:
-    """A span whose end its owner tells, as part of the current trace."""
-    return _tracer.start_span(name, kind=kind.value, attributes=attributes)
+def begin(name: str, kind: Kind, attributes: Attributes, started: int | None = None) -> Span:
+    """A span whose end its owner tells, as part of the current trace. `started`: nanoseconds of
+    the epoch; None: now."""
+    return _tracer.start_span(name, kind=kind.value, attributes=attributes, start_time=started)
 
 
 def fail(failed: Span, why: str) -> None:

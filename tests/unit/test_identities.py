@@ -142,7 +142,7 @@ async def test_a_caller_may_use_no_more_than_their_tenant():
 async def test_a_key_of_a_tenant_that_there_is_no_more_opens_nothing():
     world = World()
     key = world.stored.issue("gone")
-    with pytest.raises(Forbidden, match="of the tenant 'gone', which tenants.yaml does not have"):
+    with pytest.raises(Forbidden, match=r"of the tenant 'gone', which tenants\.yaml does not have"):
         await world.identities.identify(bearer(key.text))
 
 

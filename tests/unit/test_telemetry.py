@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,6 +133,19 @@ def test_a_call_that_fails_is_a_span_that_failed(monkeypatch):
     [failed] = seen.spans
     assert failed.attributes["error.type"] == "failed"
     assert failed.attributes["http.response.status_code"] == 503
+
+
+def test_of_a_batchs_lines_only_those_that_failed_are_spans_and_all_join_the_trace(monkeypatch):
+    seen, calls = traced(monkeypatch), Calls(traced=True)
+    with span("run slice", Kind.STEP, parent=PARENT):
+        slice_context = carried()
+        for request_id, outcome in (("r-1", "answered"), ("r-2", "failed")):
+            assert calls.begin(replace(begun(request_id), of_batch=True)) == slice_context
+            calls.ended(record(outcome, request_id))
+    call = seen.named("chat chat")
+    assert call.attributes["sluice.request_id"] == "r-2"
+    assert call.parent.span_id == seen.named("run slice").context.span_id
+    assert call.end_time - call.start_time == 250_000_000
 
 
 def test_each_call_is_counted_with_its_seconds_and_tokens(monkeypatch):
