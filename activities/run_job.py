@@ -49,7 +49,7 @@ async def run_job(ticket: object, hub: str) -> dict[str, Any]:
     with span("run job", Kind.STEP, asked, parent=mine.trace) as made:
         step = await run_step(parts, mine)
         await parts.booked()
-        if step.error is not None:
+        if step.error is not None and step.wait_for in (None, "retry"):
             fail(made, step.error.code)
     return step.model_dump(mode="json")
 

@@ -30,6 +30,7 @@ from flows.adapters.own_modules import check_names
 from flows.adapters.plain import PLAIN_FLOWS, PlainCall
 from flows.adapters.shared import Redact, Shared, unchanged
 from flows.inputs import InputCheck, schema_error
+from flows.traced import Traced
 
 _log = logging.getLogger("sluice.flows")
 
@@ -149,14 +150,16 @@ def _load(folder: Path, shared: Shared, models: Collection[str] | None) -> _Load
             f"{kinds[0]}: expected models of deployments.yaml ({', '.join(sorted(models))}), found"
             f" {', '.join(unknown)}"
         )
-    return _Loaded(flow, InputCheck(info.name, info.input_schema), partial(check_model, info))
+    return _Loaded(
+        Traced(flow), InputCheck(info.name, info.input_schema), partial(check_model, info)
+    )
 
 
 def _plain() -> dict[str, _Loaded]:
     flows = [PlainCall(task) for task in PLAIN_FLOWS]
     return {
         flow.info.name: _Loaded(
-            flow, InputCheck(flow.info.name, flow.info.input_schema), flow.check_model
+            Traced(flow), InputCheck(flow.info.name, flow.info.input_schema), flow.check_model
         )
         for flow in flows
     }

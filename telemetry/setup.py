@@ -1,4 +1,4 @@
-"""Where traces and metrics go: to what the settings name, and nowhere otherwise.
+"""Where traces, metrics and logs go: to what the settings name, and nowhere otherwise.
 
 - APPLICATIONINSIGHTS_CONNECTION_STRING: Azure Monitor.
 - OTEL_EXPORTER_OTLP_ENDPOINT: any OTLP collector, by HTTP (OpenTelemetry's own setting, as are
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk._logs.export import LogExporter
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -57,24 +58,29 @@ def _share(environ: Mapping[str, str]) -> float:
 class _Exporters:
     spans: list[SpanExporter]
     metrics: list[MetricExporter]
+    logs: list[LogExporter]
 
 
 def _exporters(environ: Mapping[str, str]) -> _Exporters:
-    found = _Exporters([], [])
+    found = _Exporters([], [], [])
     if environ.get(OTLP):
+        from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         found.spans.append(OTLPSpanExporter())
         found.metrics.append(OTLPMetricExporter())
+        found.logs.append(OTLPLogExporter())
     if connection := environ.get(MONITOR):
         from azure.monitor.opentelemetry.exporter import (
+            AzureMonitorLogExporter,
             AzureMonitorMetricExporter,
             AzureMonitorTraceExporter,
         )
 
         found.spans.append(AzureMonitorTraceExporter(connection_string=connection))
         found.metrics.append(AzureMonitorMetricExporter(connection_string=connection))
+        found.logs.append(AzureMonitorLogExporter(connection_string=connection))
     return found
 
 
@@ -85,6 +91,7 @@ def _export(exporters: _Exporters, share: float, environ: Mapping[str, str]) -> 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
+    from telemetry import logs
     from telemetry.keeping import KeepFailures, Recording, Several
 
     name = environ.get("OTEL_SERVICE_NAME") or environ.get("WEBSITE_SITE_NAME") or "sluice"
@@ -94,4 +101,5 @@ def _export(exporters: _Exporters, share: float, environ: Mapping[str, str]) -> 
     trace.set_tracer_provider(tracing)
     readers = [PeriodicExportingMetricReader(exporter) for exporter in exporters.metrics]
     metrics.set_meter_provider(MeterProvider(metric_readers=readers, resource=resource))
-    _log.info("traces and metrics are exported (%d places)", len(exporters.spans))
+    logs.export(exporters.logs, resource)
+    _log.info("traces, metrics and logs are exported (%d places)", len(exporters.spans))

@@ -6,12 +6,13 @@ What crosses a queue or a durable input is W3C trace context (https://www.w3.org
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import Enum
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -19,6 +20,10 @@ NAME = "sluice"
 
 type Value = str | bool | int | float
 type Attributes = Mapping[str, Value]
+
+IDS = frozenset({"sluice.job_id", "sluice.batch_id", "sluice.tenant"})
+_NO_IDS: Mapping[str, Value] = {}
+_ids: ContextVar[Mapping[str, Value]] = ContextVar("sluice-ids", default=_NO_IDS)
 
 _w3c = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer(NAME)
@@ -41,11 +46,32 @@ def span(
     attributes: Attributes | None = None,
     *,
     parent: Mapping[str, str] | None = None,
+    fine: tuple[type[BaseException], ...] = (),
 ) -> Iterator[Span]:
     """The work within, as part of the trace that `parent` carries, else of the current one.
 
-    An exception marks the span as failed with its type alone: its text may quote a prompt.
+    An exception marks the span as failed, unless it is one of `fine`, with its type alone: its text
+    may quote a prompt. What is logged within carries the ids among the attributes.
     """
+    ids = {name: value for name, value in (attributes or {}).items() if name in IDS}
+    token = _ids.set({**_ids.get(), **ids}) if ids else None
+    try:
+        with _begun(name, kind, attributes, parent=parent, fine=fine) as begun:
+            yield begun
+    finally:
+        if token is not None:
+            _ids.reset(token)
+
+
+@contextmanager
+def _begun(
+    name: str,
+    kind: Kind,
+    attributes: Attributes | None,
+    *,
+    parent: Mapping[str, str] | None,
+    fine: tuple[type[BaseException], ...],
+) -> Iterator[Span]:
     with _tracer.start_as_current_span(
         name,
         context=None if parent is None else context_of(parent),
@@ -57,7 +83,8 @@ def span(
         try:
             yield begun
         except BaseException as error:
-            fail(begun, type(error).__name__)
+            if not isinstance(error, fine):
+                fail(begun, type(error).__name__)
             raise
 
 
@@ -90,6 +117,25 @@ def carried(by: Span | None = None) -> dict[str, str]:
 def context_of(headers: Mapping[str, str]) -> Context:
     """What was handed on. What is not W3C trace context begins a trace of its own."""
     return _w3c.extract(headers, Context())
+
+
+def joined[**P, R](work: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """The same work, as part of what is the current span now, wherever it is called from."""
+    here = get_current()
+
+    async def do(*args: P.args, **kwargs: P.kwargs) -> R:
+        token = attach(here)
+        try:
+            return await work(*args, **kwargs)
+        finally:
+            detach(token)
+
+    return do
+
+
+def current_ids() -> Mapping[str, Value]:
+    """Of the job, the batch and the tenant that the current span is for, as far as it says."""
+    return _ids.get()
 
 
 def trace_id() -> str | None:

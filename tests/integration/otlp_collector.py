@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -47,12 +51,20 @@ class SeenSpan:
     attributes: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class SeenLog:
+    text: str
+    trace_id: str
+    attributes: dict[str, Any]
+
+
 @dataclass
 class Collector:
     url: str = ""
     spans: list[SeenSpan] = field(default_factory=list)
     points: dict[str, list[tuple[dict[str, Any], Any]]] = field(default_factory=dict)
     """Of each metric the latest: attributes, and the value, or (count, sum)."""
+    logs: list[SeenLog] = field(default_factory=list)
     model_headers: list[dict[str, str]] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
     """All that was exported, as it came."""
@@ -91,6 +103,20 @@ class Collector:
                     self.points[metric.name] = list(_points(metric))
         return web.Response(body=ExportMetricsServiceResponse().SerializeToString())
 
+    async def records(self, request: web.Request) -> web.Response:
+        sent = ExportLogsServiceRequest.FromString(await self._body(request))
+        for resource in sent.resource_logs:
+            for scope in resource.scope_logs:
+                self.logs += [
+                    SeenLog(
+                        record.body.string_value,
+                        record.trace_id.hex(),
+                        {each.key: _plain(each.value) for each in record.attributes},
+                    )
+                    for record in scope.log_records
+                ]
+        return web.Response(body=ExportLogsServiceResponse().SerializeToString())
+
     async def model(self, request: web.Request) -> web.Response:
         self.model_headers.append(dict(request.headers))
         return web.json_response(ANSWER)
@@ -125,6 +151,7 @@ async def collector() -> AsyncIterator[Collector]:
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/traces", seen.traces)
     app.router.add_post("/v1/metrics", seen.metrics)
+    app.router.add_post("/v1/logs", seen.records)
     app.router.add_post("/model/v1/chat/completions", seen.model)
     runner = web.AppRunner(app)
     await runner.setup()

@@ -52,6 +52,7 @@ async def it(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Watched]
         with pytest.MonkeyPatch.context() as settings:
             settings.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", seen.url)
             settings.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+            settings.setenv("OTEL_BLRP_SCHEDULE_DELAY", "200")
             settings.setenv("OTEL_METRIC_EXPORT_INTERVAL", "500")
             async with (
                 stack(Options(parts=parts, deployments=deployments)) as running,
@@ -95,12 +96,12 @@ async def test_a_job_is_one_trace_from_the_message_over_the_model_to_the_reply(i
     assert sent
     record = await it.queue.reply("c-1")
     assert record["status"] == "succeeded"
-    names = ["receive job", "run job", "chat chat", "publish reply"]
+    names = ["receive job", "run job", "flow chat.completions", "chat chat", "publish reply"]
     await it.seen.until(lambda: all(it.seen.named(name, trace_id) for name in names))
-    door, run, call, reply = (it.seen.named(name, trace_id)[0] for name in names)
+    door, run, flow, call, reply = (it.seen.named(name, trace_id)[0] for name in names)
     assert door.parent_id == "00f067aa0ba902b7"
     assert (run.parent_id, reply.parent_id) == (door.span_id, door.span_id)
-    assert call.parent_id == run.span_id
+    assert (flow.parent_id, call.parent_id) == (run.span_id, flow.span_id)
     assert run.attributes["sluice.job_id"] == record["id"]
     [message] = [each for each in it.queue.messages if each.correlation_id == "c-1"]
     told = message.application_properties[b"traceparent"].decode()
@@ -151,11 +152,20 @@ async def test_jobs_and_deployments_are_figures_too(it: Watched):
     [(attributes, (count, _))] = it.seen.points["sluice.job.wait"]
     assert (attributes["sluice.flow"], count) == ("chat.completions", before + 3)
     [(_, (ages, _))] = it.seen.points["sluice.message.age"]
-    assert ages == 1
+    assert ages == 1  # the message of the test above
     [(deployment, limit)] = it.seen.points["sluice.deployment.limit"]
     assert deployment == {"gen_ai.request.model": "chat", "sluice.deployment": "chat-blue"}
     assert limit > 0
     assert it.seen.points["sluice.deployment.breaker"][0][1] == 0
+
+
+async def test_the_log_tells_of_which_trace_it_is(it: Watched):
+    trace_id, properties = trace(0xD4)
+    await it.queue.send(b"no job", correlation_id="c-9", application_properties=properties)
+    assert (await it.queue.reply("c-9"))["status"] == "rejected"
+    await it.seen.until(lambda: any(each.trace_id == trace_id for each in it.seen.logs))
+    [told] = [each for each in it.seen.logs if each.trace_id == trace_id]
+    assert told.text == "message rejected: invalid_request"
 
 
 async def test_a_refused_request_is_no_failure_of_the_door(it: Watched):

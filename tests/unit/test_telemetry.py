@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from contextvars import Context
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace.status import StatusCode
 
-from contracts.calls import Attempt, CallBegun, Task, Usage, UsageRecord
+from contracts.calls import (
+    Attempt,
+    CallBegun,
+    ModelAnswer,
+    ModelCall,
+    Task,
+    Usage,
+    UsageRecord,
+)
+from contracts.errors import NoCapacity
+from contracts.flows import FlowRun
+from flows.traced import Traced
 from telemetry import setup
 from telemetry.calls import Calls
+from telemetry.logs import WithIds
 from telemetry.tracing import Kind, carried, context_of, span, trace_id
 from tests.unit.endpoints_fakes import NOON
 from tests.unit.telemetry_fakes import measured, traced
@@ -166,6 +182,61 @@ def test_each_call_is_counted_with_its_seconds_and_tokens(monkeypatch):
         for attributes, total, _ in figures.points("gen_ai.client.token.usage")
     }
     assert tokens == {"input": 21, "output": 15}
+
+
+def test_what_is_logged_has_the_ids_of_the_span_around_it(monkeypatch):
+    traced(monkeypatch)
+    written: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = written.append
+    handler.addFilter(WithIds())
+    log, books = logging.getLogger("sluice.test"), logging.getLogger("sluice.usage")
+    root = logging.getLogger("sluice")
+    monkeypatch.setattr(root, "handlers", [handler])
+    with (
+        span("run job", Kind.STEP, {"sluice.job_id": "job_1", "sluice.tenant": "acme"}),
+        span("flow f", Kind.STEP, {"sluice.flow": "f"}),
+    ):
+        log.warning("within")
+        books.warning("[]")
+    log.warning("outside")
+    within, outside = written
+    assert within.__dict__["sluice.job_id"] == "job_1"
+    assert within.__dict__["sluice.tenant"] == "acme"
+    assert "sluice.job_id" not in outside.__dict__
+
+
+async def test_a_model_call_is_part_of_its_flow_wherever_the_flow_makes_it(monkeypatch):
+    seen, calls = traced(monkeypatch), Calls(traced=True)
+
+    async def invoke(call: ModelCall) -> ModelAnswer:
+        calls.begin(begun())
+        calls.ended(record())
+        return ModelAnswer({}, record().attempt)
+
+    class InAThread:
+        info = SimpleNamespace(name="threaded")
+
+        async def run(self, input: object, run: FlowRun) -> None:
+            call = ModelCall("chat", Task.CHAT, {})
+            await asyncio.to_thread(lambda: Context().run(asyncio.run, run.invoke(call)))
+
+    await Traced(InAThread()).run({}, FlowRun(invoke))
+    assert seen.named("chat chat").parent.span_id == seen.named("flow threaded").context.span_id
+
+
+async def test_a_flow_that_waits_for_capacity_has_not_failed(monkeypatch):
+    seen = traced(monkeypatch)
+
+    class Waits:
+        info = SimpleNamespace(name="waits")
+
+        async def run(self, input: object, run: FlowRun) -> None:
+            raise NoCapacity("Later.", NOON)
+
+    with pytest.raises(NoCapacity):
+        await Traced(Waits()).run({}, FlowRun(None))
+    assert seen.named("flow waits").status.status_code is not StatusCode.ERROR
 
 
 def test_nothing_is_exported_unless_a_place_is_named():
