@@ -15,6 +15,7 @@ class Pace:
     """Of all slices that one event loop carries."""
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._going = False
 
@@ -22,6 +23,9 @@ class Pace:
         """Returns when it is the caller's turn: first come, first served, one in a turn of the
         event loop."""
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what waited in one that is over waits no longer
+            self._loop, self._going = loop, False
+            self._waiting.clear()
         mine = loop.create_future()
         self._waiting.append(mine)
         if not self._going:

@@ -32,3 +32,20 @@ async def test_who_gives_up_holds_up_nobody():
     await asyncio.wait_for(second, 30)
     assert first.cancelled() or first.done()
     await asyncio.wait_for(pace.turn(), 30)
+
+
+def test_a_loop_that_ended_while_some_waited_holds_up_no_other():
+    pace = Pace()
+
+    async def given_up() -> None:
+        waiting = asyncio.create_task(pace.turn())
+        await asyncio.sleep(0)  # its turn is to come in the next turn of the loop
+        waiting.cancel()
+
+    asyncio.run(given_up())
+    pace._going = True  # as where the loop was closed before it came
+
+    async def another() -> None:
+        await asyncio.wait_for(pace.turn(), 30)
+
+    asyncio.run(another())
